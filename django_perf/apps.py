@@ -1,0 +1,52 @@
+"""Wire the parts together: the composition root."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.apps import AppConfig
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import got_request_exception, setting_changed
+from django.db.backends.signals import connection_created
+from django.db.models.signals import post_migrate
+
+if TYPE_CHECKING:
+    from .conf import Settings
+
+
+class PerfConfig(AppConfig):
+    """Install the instruments and give the flusher its sink. Starts no thread and opens no connection."""
+
+    name = "django_perf"
+    verbose_name = "Performance"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Wire everything, or, with wrong settings, nothing: the checks say what is wrong, and the site serves."""
+        from . import checks, conf
+
+        checks.register()
+        setting_changed.connect(conf.forget_settings, dispatch_uid="django_perf.settings")
+        try:
+            settings = conf.get_settings()
+        except ImproperlyConfigured:
+            return
+        if settings.enabled:
+            self._install(settings)
+
+    def _install(self, settings: Settings) -> None:
+        from .db import instrument
+        from .metrics.flusher import Flusher
+        from .metrics.recorder import recorder
+        from .process.sampler import Sampler
+        from .requests.measure import note_exception
+        from .store import alias, housekeeping, writer
+
+        alias.install()
+        connection_created.connect(instrument.install, dispatch_uid="django_perf.db")
+        got_request_exception.connect(note_exception, dispatch_uid="django_perf.exceptions")
+        post_migrate.connect(alias.migrate_own_file, sender=self, dispatch_uid="django_perf.store")
+        recorder.enabled = settings.record_commands
+        Sampler(recorder.busy_seconds, settings.worker_slots).publish(recorder)
+        chore = housekeeping.Housekeeper()
+        self.flusher = Flusher(recorder, writer.write, interval=settings.flush_interval, chore=chore)

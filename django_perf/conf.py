@@ -1,0 +1,110 @@
+"""Read the one settings dict, DJANGO_PERF, into a frozen dataclass."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+
+NAME = "DJANGO_PERF"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Say what is wrong with one setting and how to mend it; `unknown` tells a wrong name from a wrong value."""
+
+    text: str
+    hint: str
+    unknown: bool = False
+
+
+def _is_bool(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e9
+
+
+def _is_interval(value: object) -> bool:
+    return _is_seconds(value) and 0.05 <= value <= 3600  # type: ignore[operator]
+
+
+def _is_alias(value: object) -> bool:
+    return value is None or (isinstance(value, str) and bool(value))
+
+
+def _is_slots(value: object) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0)
+
+
+def _is_strings(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+
+
+def _setting(default: Any, valid: Callable[[object], bool], wants: str) -> Any:
+    return field(default=default, metadata={"valid": valid, "wants": wants})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Hold every knob of django_perf; the key in DJANGO_PERF is the field's name in capitals (docs/settings.md)."""
+
+    enabled: bool = _setting(True, _is_bool, "True or False")
+    database: str | None = _setting(None, _is_alias, "an alias of DATABASES, or None")
+    flush_interval: float = _setting(10.0, _is_interval, "seconds, 0.05 to 3600")
+    slow_request_seconds: float = _setting(1.0, _is_seconds, "seconds above 0")
+    response_time_header: bool = _setting(True, _is_bool, "True or False")
+    server_timing: bool = _setting(True, _is_bool, "True or False")
+    ignore_routes: tuple[str, ...] = _setting((), _is_strings, "a list of routes, * as wildcard")
+    worker_slots: int | None = _setting(None, _is_slots, "requests a worker serves at once, or None to find out")
+    record_commands: bool = _setting(False, _is_bool, "True or False")
+
+
+def get_settings() -> Settings:
+    """Return the settings in force; honours override_settings.
+
+    Raises ImproperlyConfigured that lists every fault: nothing is corrected in silence.
+    """
+    return _read()
+
+
+@lru_cache(maxsize=1)
+def _read() -> Settings:
+    raw = getattr(django_settings, NAME, {})
+    found = [problem.text for problem in problems(raw)]
+    if found:
+        raise ImproperlyConfigured("; ".join(found))
+    given = {key.lower(): tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
+    return Settings(**given)
+
+
+def forget_settings(*, setting: str, **kwargs: object) -> None:
+    """Read again after override_settings; receiver of `setting_changed`."""
+    if setting in {NAME, "DATABASES"}:
+        _read.cache_clear()
+
+
+def problems(raw: object) -> Iterator[Problem]:
+    """Yield what is wrong with `raw`, the value of the setting DJANGO_PERF."""
+    if not isinstance(raw, dict):
+        yield Problem(f"{NAME} is a {type(raw).__name__}, not a dict", f"Write {NAME} = {{...}}.")
+        return
+    known = {item.name.upper(): item for item in fields(Settings)}
+    for key, value in raw.items():
+        if key not in known:
+            yield _unknown(str(key), list(known))
+        elif not known[key].metadata["valid"](value):
+            wants = known[key].metadata["wants"]
+            yield Problem(f"{NAME}[{key!r}] is {value!r}", f"It takes {wants}.")
+
+
+def _unknown(key: str, known: list[str]) -> Problem:
+    near = difflib.get_close_matches(key.upper(), known, n=1, cutoff=0.4)
+    hint = f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(known)}."
+    return Problem(f"{NAME} has no setting {key!r}", hint, unknown=True)

@@ -1,0 +1,1 @@
+"""Measure what goes to the databases."""

@@ -1,0 +1,19 @@
+"""Name every error that this package raises on purpose."""
+
+from __future__ import annotations
+
+
+class PerfError(Exception):
+    """Base of all errors of django_perf, so that a host can catch them together."""
+
+
+class UnknownPayload(PerfError):
+    """Refuse bytes written by a newer version; the row that holds them has to be kept as it is."""
+
+
+class DamagedPayload(PerfError):
+    """Refuse bytes that claim a known version and cannot be read all the same."""
+
+
+class StoreBusy(PerfError):
+    """Report a store whose rollups changed under the reader at every attempt."""

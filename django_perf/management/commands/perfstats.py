@@ -1,0 +1,90 @@
+"""Show the reports in a terminal."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error as DatabaseError
+
+from ...exceptions import PerfError
+from ...metrics.recorder import recorder
+from ...reports.answer import REPORTS, Answer, answer
+from ...reports.report import Table, Value
+from ...reports.terminal import print_answer, watch
+from ...reports.window import PRESETS, last
+
+_WATCH_EVERY_S = 2.0
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+class Command(BaseCommand):
+    """Print requests, queries, blocks and processes as the store knows them; from any machine that reaches it."""
+
+    help = (
+        "Show what django_perf has measured. Examples: perfstats --since 1h; perfstats requests --sort p95_ms; "
+        "perfstats queries --limit 5; perfstats --format json; perfstats --watch."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument("report", nargs="?", choices=sorted(REPORTS), help="One report; without it: all.")
+        parser.add_argument("--since", default="5m", help=f"Time range: {', '.join(PRESETS)} or the like (5m).")
+        parser.add_argument("--sort", metavar="COLUMN", help="Column to sort by, largest first.")
+        parser.add_argument("--limit", type=int, metavar="N", help="Rows per report (table: 20, else all).")
+        parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
+        parser.add_argument("--watch", action="store_true", help="Show again every two seconds, until Ctrl-C.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Print once, or again and again."""
+        if options["watch"] and options["format"] != "table":
+            raise CommandError("--watch shows tables; leave --format out")
+        if options["limit"] is not None and options["limit"] < 1:
+            raise CommandError(f"--limit {options['limit']} shows nothing; give 1 or more")
+        if options["watch"]:
+            watch(lambda: self._answer(options), _WATCH_EVERY_S)
+        else:
+            self._print(self._answer(options), options["format"])
+
+    def _answer(self, options: dict[str, Any]) -> Answer:
+        names = [options["report"]] if options["report"] else list(REPORTS)
+        limit = options["limit"] or (20 if options["format"] == "table" else None)
+        try:
+            with recorder.paused():
+                return answer(names, last(options["since"], time.time()), options["sort"], limit)
+        except (KeyError, ValueError, PerfError) as error:
+            raise CommandError(str(error.args[0])) from error
+        except DatabaseError as error:
+            raise CommandError(f"the store cannot be read: {type(error).__name__}; has `migrate` been run?") from error
+
+    def _print(self, result: Answer, format_: str) -> None:
+        if format_ == "json":
+            self.stdout.write(json.dumps(result.as_dict(), indent=2, allow_nan=False))
+        elif format_ == "csv":
+            self._print_csv(result.tables.values())
+        else:
+            print_answer(result, self.stdout)
+
+    def _print_csv(self, tables: Any) -> None:
+        """Write one CSV per report, parted by an empty line; only the first column says which when there are many."""
+        for number, table in enumerate(tables):
+            if number:
+                self.stdout.write("")
+            _write_csv(table, self.stdout)
+
+
+def _write_csv(table: Table, out: Any) -> None:
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([column["name"] for column in table.columns])
+    for row in table.rows:
+        writer.writerow([_safe_cell(row[column["name"]]) for column in table.columns])
+
+
+def _safe_cell(value: Value) -> Value:
+    """Keep a spreadsheet from taking a text for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+

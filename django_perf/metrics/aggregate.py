@@ -1,0 +1,104 @@
+"""Keep the histogram and the counters of one series together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..exceptions import DamagedPayload
+from . import varint
+from .catalog import KINDS
+from .histogram import Histogram
+
+# (kind name, *labels), labels in the order of Kind.labels.
+Key = tuple[str, ...]
+Table = dict[Key, "Aggregate"]
+
+
+class Aggregate:
+    """Hold what was measured of one series in one stretch of time; not thread-safe."""
+
+    __slots__ = ("counters", "histogram")
+
+    def __init__(self, counters: int = 0) -> None:
+        self.histogram = Histogram()
+        self.counters = [0] * counters
+
+    def add_all(self, values: Sequence[int], counters: Sequence[int] = ()) -> None:
+        """Count each of `values` and add `counters`, which are sums over all of them."""
+        self.histogram.add_all(values)
+        own = self.counters
+        for index, increment in enumerate(counters):
+            if increment:
+                own[index] += increment
+
+    def merge(self, other: Aggregate) -> None:
+        """Add `other`; counters that only a newer version knows are kept behind ours."""
+        self.histogram.merge(other.histogram)
+        self.counters = add_counters(self.counters, other.counters)
+
+    def to_bytes(self, level: int = 0) -> bytes:
+        """Pack the counters and then the histogram; `level` as in Histogram.to_bytes()."""
+        out = bytearray()
+        varint.put(out, len(self.counters))
+        for value in self.counters:
+            varint.put(out, value)
+        return bytes(out) + self.histogram.to_bytes(level)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Aggregate:
+        """Read what to_bytes() wrote; errors as in Histogram.from_bytes()."""
+        aggregate = cls()
+        aggregate.counters, position = take_counters(data)
+        aggregate.histogram = Histogram.from_bytes(data[position:])
+        return aggregate
+
+
+def new_aggregate(key: Key) -> Aggregate:
+    """Return an empty aggregate with the counters of the key's kind; none for a kind that only a newer version has."""
+    kind = KINDS.get(key[0])
+    return Aggregate(len(kind.counters) if kind else 0)
+
+
+def take_counters(data: bytes) -> tuple[list[int], int]:
+    """Return the counters at the start of a packed aggregate and where its histogram begins."""
+    try:
+        (count,), position = varint.take(data, 0, 1)
+        return varint.take(data, position, count)
+    except IndexError as error:
+        raise DamagedPayload("an aggregate ends inside its counters") from error
+
+
+def add_counters(own: list[int], other: Sequence[int]) -> list[int]:
+    """Return the sums position by position; the shorter list is filled with zeros."""
+    if len(own) < len(other):
+        own = own + [0] * (len(other) - len(own))
+    return [value + (other[index] if index < len(other) else 0) for index, value in enumerate(own)]
+
+
+def merge_table(target: Table, source: Table) -> None:
+    """Add every series of `source` to `target`, which may then share objects with it."""
+    for key, aggregate in source.items():
+        known = target.get(key)
+        if known is None:
+            target[key] = aggregate
+        else:
+            known.merge(aggregate)
+
+
+def rolled_key(key: Key) -> Key | None:
+    """Return the series that the series `key` rolls into: the site for a request, a shape for an endpoint's query."""
+    kind = KINDS.get(key[0])
+    if kind is None or kind.rolls_into is None:
+        return None
+    labels = dict(zip(kind.labels, key[1:], strict=False))
+    return kind.rolls_into.name, *(labels[label] for label in kind.rolls_into.labels)
+
+
+def add_rolled(table: Table) -> None:
+    """Add to `table` the series that its series roll into."""
+    for key, aggregate in list(table.items()):
+        target = rolled_key(key)
+        if target is not None:
+            if target not in table:
+                table[target] = new_aggregate(target)
+            table[target].merge(aggregate)

@@ -1,0 +1,116 @@
+"""List every kind of measurement: the one place to look up what is recorded, in which unit and under which bound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OTHER = "(other)"
+UNRESOLVED = "(unresolved)"
+NO_REQUEST = "(no request)"
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """Bound how many different values of `labels` are kept; a surplus one has its `replaced` labels set to (other)."""
+
+    labels: tuple[str, ...]
+    limit: int
+    replaced: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Describe one sort of measurement: the unit of its histogram, its labels, its counters, its bounds.
+
+    `number` stands for the kind in stored rows and is never used again for another one. `counters` only grow at their
+    end, so that old and new versions read each other.
+
+    `scoped` kinds have (route, method) as first labels, filled in when the request ends. `rolls_into` names the kind
+    that gets the sum over all labels it does not have itself; it is derived when deltas are merged, never recorded.
+    """
+
+    number: int
+    name: str
+    unit: str
+    help: str
+    labels: tuple[str, ...] = ()
+    counters: tuple[str, ...] = ()
+    caps: tuple[Cap, ...] = ()
+    scoped: bool = False
+    rolls_into: Kind | None = None
+
+
+_REQUEST_COUNTERS = ("errors", "aborted", "cpu_us", "cpu_count", "bytes_in", "bytes_out", "queries", "db_us")
+_ROUTES = Cap(("route",), 500, ("route",))
+_SHAPES = Cap(("sql",), 2_000, ("sql",))
+_PAIRS = Cap(("route", "method", "alias", "sql"), 5_000, ("route", "method"))
+
+SITE = Kind(1, "site", "us", "All requests of the site together.", counters=_REQUEST_COUNTERS)
+REQUEST = Kind(
+    2,
+    "request",
+    "us",
+    "Requests, from the first middleware to the last byte handed to the server.",
+    labels=("route", "method", "status"),
+    counters=_REQUEST_COUNTERS,
+    caps=(_ROUTES,),
+    rolls_into=SITE,
+)
+QUERY = Kind(
+    3,
+    "query",
+    "us",
+    "Database statements by shape: the SQL without literals.",
+    labels=("alias", "sql"),
+    counters=("errors",),
+    caps=(_SHAPES,),
+)
+ENDPOINT_QUERY = Kind(
+    4,
+    "endpoint_query",
+    "us",
+    "Database statements by endpoint and shape.",
+    labels=("route", "method", "alias", "sql"),
+    counters=("errors",),
+    caps=(_ROUTES, _SHAPES, _PAIRS),
+    scoped=True,
+    rolls_into=QUERY,
+)
+EXCEPTION = Kind(
+    5,
+    "exception",
+    "",
+    "Unhandled exceptions by class; their text is never kept.",
+    labels=("route", "method", "class"),
+    caps=(_ROUTES, Cap(("class",), 200, ("class",))),
+    scoped=True,
+)
+BLOCK = Kind(
+    6,
+    "block",
+    "us",
+    "Blocks of code measured with timed().",
+    labels=("name",),
+    counters=("errors",),
+    caps=(Cap(("name",), 200, ("name",)),),
+)
+PROCESS = Kind(
+    7,
+    "process",
+    "0.01",
+    "Levels of the worker processes, sampled at every flush, by host; in hundredths of their unit.",
+    labels=("gauge", "host"),
+    caps=(Cap(("gauge", "host"), 200, ("host",)),),
+)
+LOSS = Kind(
+    8,
+    "loss",
+    "",
+    "Measurements that were lost and faults of django_perf itself; the value says how many at once.",
+    labels=("what", "detail"),
+    caps=(Cap(("what", "detail"), 200, ("detail",)),),
+)
+
+KINDS = {
+    kind.name: kind for kind in (SITE, REQUEST, QUERY, ENDPOINT_QUERY, EXCEPTION, BLOCK, PROCESS, LOSS)
+}

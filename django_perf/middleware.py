@@ -1,0 +1,7 @@
+"""Offer the middleware under the path that settings name."""
+
+from __future__ import annotations
+
+from .requests.middleware import TimingMiddleware
+
+__all__ = ["TimingMiddleware"]

@@ -1,0 +1,60 @@
+"""Answer several reports from one consistent state of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..store.alias import store_alias
+from ..store.reader import Snapshot, consistent
+from .blocks import BLOCKS
+from .health import Health, health
+from .process import PROCESSES
+from .queries import QUERIES
+from .report import Report, Table
+from .requests import REQUESTS
+from .window import Window, moment
+
+REPORTS: dict[str, Report[Any]] = {report.name: report for report in (REQUESTS, QUERIES, BLOCKS, PROCESSES)}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Hold the tables of one moment."""
+
+    window: Window
+    tables: dict[str, Table]
+    health: Health
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the documented JSON form (docs/reports.md)."""
+        return {
+            "generated_at": moment(self.window.now).isoformat(timespec="seconds"),
+            "since": self.window.since.isoformat(),
+            "until": self.window.until.isoformat(),
+            "reports": {
+                name: {"columns": table.columns, "rows": table.rows, "totals": table.totals}
+                for name, table in self.tables.items()
+            },
+            "health": asdict(self.health),
+        }
+
+
+def answer(names: Iterable[str], window: Window, sort: str | None = None, limit: int | None = None) -> Answer:
+    """Read the named reports; `sort` applies to those that have such a column, the others keep their own order.
+
+    Raises KeyError when none has it.
+    """
+    reports = [REPORTS[name] for name in names]
+    fitting = [one.name for one in reports if sort in {column.name for column in one.columns}]
+    if sort is not None and not fitting:
+        reports[0].column(sort)
+
+    def read(snapshot: Snapshot) -> Answer:
+        tables = {
+            one.name: one.table(snapshot, window, sort if one.name in fitting else None, limit) for one in reports
+        }
+        return Answer(window, tables, health(snapshot, window))
+
+    return consistent(store_alias(), read)

@@ -1,0 +1,1 @@
+"""Time every request and name it by its route."""

@@ -1,0 +1,203 @@
+"""Merge the delta log into rollups: exactly once, one process at a time, killable anywhere.
+
+Each step is one fenced transaction. A delta is added to every tier whose bucket is already made, so the sum over a tier
+is right however late it comes; younger tiers follow when their bucket closes (roll()).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.db.models import Min, QuerySet
+
+from ..exceptions import DamagedPayload, UnknownPayload
+from ..metrics.aggregate import Aggregate, Table, add_rolled, merge_table
+from ..metrics.batch import VERSION, unpack
+from ..metrics.catalog import KINDS
+from ..metrics.recorder import recorder
+from .lease import NAME, Holder
+from .models import Delta, Lease, Process, Rollup
+from .series import chunked, numbered
+from .tiers import TIERS, floor
+
+# A minute is taken up when the flushes that hold it have had time to arrive; later ones are merged all the same.
+GRACE_S = 20.0
+_DELTAS_AT_ONCE = 200
+_ROWS_AT_ONCE = 300
+_LEVEL = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Name the rows of one kind in one bucket of one tier."""
+
+    tier: int
+    kind: int
+    start: int
+
+    def rows(self, alias: str) -> QuerySet[Rollup]:
+        """Return the rows."""
+        return Rollup.objects.using(alias).filter(tier=self.tier, kind=self.kind, bucket=self.start)
+
+
+def compact(holder: Holder, now: float | None = None) -> int:
+    """Merge all deltas of closed minutes and make the buckets that have closed; returns the deltas merged.
+
+    Raises LeaseLost when another process has taken over, UnknownPayload when a rollup was written by a newer version:
+    in both cases nothing is changed by the step that noticed.
+    """
+    closed = int((time.time() if now is None else now) - GRACE_S) // 60
+    merged = 0
+    while count := _merge_some(holder, closed):
+        merged += count
+    for tier in TIERS[1:]:
+        while _roll_one(holder, tier.number, closed):
+            pass
+    return merged
+
+
+def _merge_some(holder: Holder, closed: int) -> int:
+    waiting = Delta.objects.using(holder.alias).filter(
+        state=Delta.State.WAITING, minute__lt=closed, version__lte=VERSION
+    )
+    if not waiting.exists():
+        return 0
+    with holder.change() as lease:
+        deltas = list(waiting.order_by("minute", "id")[:_DELTAS_AT_ONCE])
+        tables, readable, damaged = _unpacked(deltas)
+        for minute, table in sorted(tables.items()):
+            _add(holder.alias, lease, minute, table)
+        _note_processes(holder.alias, deltas)
+        _mark(holder.alias, readable, Delta.State.MERGED)
+        _mark(holder.alias, damaged, Delta.State.UNREADABLE)
+    return len(deltas)
+
+
+def _unpacked(deltas: list[Delta]) -> tuple[dict[int, Table], list[int], list[int]]:
+    """Return the tables by minute, and the ids of readable and of damaged deltas: one bad row costs no other."""
+    tables: dict[int, Table] = defaultdict(dict)
+    readable, damaged = [], []
+    for delta in deltas:
+        try:
+            table = unpack(bytes(delta.payload))
+        except (DamagedPayload, UnknownPayload) as error:
+            recorder.lost("dropped", f"a delta cannot be read: {type(error).__name__}")
+            damaged.append(delta.id)
+        else:
+            merge_table(tables[delta.minute], table)
+            readable.append(delta.id)
+    return tables, readable, damaged
+
+
+def _mark(alias: str, ids: list[int], state: Delta.State) -> None:
+    """Set the state; a merged delta keeps its flush id, against a late repetition, but not its payload."""
+    changes = {"payload": b""} if state == Delta.State.MERGED else {}
+    Delta.objects.using(alias).filter(id__in=ids).update(state=state, **changes)
+
+
+def _add(alias: str, lease: Lease, minute: int, table: Table) -> None:
+    add_rolled(table)
+    by_id = numbered(alias, table, minute)
+    for tier in TIERS:
+        start = _rolled_until(lease, tier.number, minute)
+        if tier.number == 0 or minute < start:
+            for kind, added in by_id.items():
+                _merge_rows(alias, Bucket(tier.number, kind, floor(minute, tier.size)), added)
+
+
+def _rolled_until(lease: Lease, tier: int, minute: int) -> int:
+    """Return the minute up to which the buckets of `tier` are made; the first data ever sets it."""
+    return int(lease.rolled.setdefault(str(tier), floor(minute, TIERS[tier].size)))
+
+
+def _merge_rows(alias: str, bucket: Bucket, added: dict[int, Aggregate]) -> None:
+    """Add aggregates, by series id, to the rows of one bucket."""
+    for ids in chunked(sorted(added), _ROWS_AT_ONCE):
+        known = bucket.rows(alias).filter(series_id__in=ids)
+        stored = {id_: _read(data) for id_, data in known.values_list("series_id", "data")}
+        _store(alias, bucket, {id_: _sum(stored.get(id_), added[id_]) for id_ in ids})
+
+
+def _read(data: bytes) -> Aggregate:
+    """Read a stored row; a damaged one counts as empty and is counted, one of a newer version stops the step."""
+    try:
+        return Aggregate.from_bytes(bytes(data))
+    except DamagedPayload:
+        recorder.lost("dropped", "a rollup cannot be read")
+        return Aggregate()
+
+
+def _sum(stored: Aggregate | None, added: Aggregate) -> Aggregate:
+    """Return the sum in an object of its own: `added` may be wanted for the next tier as it is."""
+    result = stored or Aggregate()
+    result.merge(added)
+    return result
+
+
+def _store(alias: str, bucket: Bucket, rows: dict[int, Aggregate]) -> None:
+    names = {"tier": bucket.tier, "kind": bucket.kind, "bucket": bucket.start}
+    Rollup.objects.using(alias).bulk_create(
+        [Rollup(**names, series_id=id_, data=value.to_bytes(_LEVEL)) for id_, value in rows.items()],
+        batch_size=_ROWS_AT_ONCE,
+        update_conflicts=True,
+        unique_fields=["tier", "kind", "bucket", "series"],
+        update_fields=["data"],
+    )
+
+
+def _note_processes(alias: str, deltas: Iterable[Delta]) -> None:
+    """Keep the last report of each process."""
+    latest = {(delta.host, delta.pid, delta.started): delta for delta in sorted(deltas, key=lambda one: one.taken)}
+    for (host, pid, started), delta in latest.items():
+        row, is_new = Process.objects.using(alias).get_or_create(
+            host=host, pid=pid, started=started, defaults={"last_seen": 0.0}
+        )
+        if is_new or row.last_seen < delta.taken:
+            row.last_seen, row.levels = delta.taken, delta.levels
+            row.is_final = row.is_final or delta.is_final
+            row.save(using=alias)
+
+
+def _roll_one(holder: Holder, tier: int, closed: int) -> bool:
+    """Make the next bucket of `tier` out of the finer tier; False when none has closed."""
+    size = TIERS[tier].size
+    lease = Lease.objects.using(holder.alias).get(name=NAME)
+    if str(tier) not in lease.rolled:
+        return False
+    start = int(lease.rolled[str(tier)])
+    limit = closed if tier == 1 else int(lease.rolled[str(tier - 1)])
+    if start + size > limit:
+        return False
+    with holder.change() as lease:
+        first = _first_bucket(holder.alias, tier - 1, start, limit)
+        bucket = floor(limit if first is None else first, size)
+        if bucket + size <= limit:
+            _make(holder.alias, tier, bucket)
+            bucket += size
+        lease.rolled[str(tier)] = bucket
+    return bucket > start
+
+
+def _first_bucket(alias: str, tier: int, start: int, end: int) -> int | None:
+    """Return the first bucket with data in [start, end), by a look at each kind's range of the index."""
+    firsts = (
+        Rollup.objects.using(alias)
+        .filter(tier=tier, kind=kind.number, bucket__gte=start, bucket__lt=end)
+        .aggregate(first=Min("bucket"))["first"]
+        for kind in KINDS.values()
+    )
+    return min((first for first in firsts if first is not None), default=None)
+
+
+def _make(alias: str, tier: int, start: int) -> None:
+    for kind in KINDS.values():
+        rows: dict[int, Aggregate] = {}
+        finer = Rollup.objects.using(alias).filter(
+            tier=tier - 1, kind=kind.number, bucket__gte=start, bucket__lt=start + TIERS[tier].size
+        )
+        for id_, data in finer.values_list("series_id", "data").iterator(chunk_size=2_000):
+            rows[id_] = _sum(rows.get(id_), _read(data))
+        _store(alias, Bucket(tier, kind.number, start), rows)

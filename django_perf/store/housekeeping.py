@@ -1,0 +1,53 @@
+"""Keep the store tidy: whoever gets the lease compacts and expires, once a minute in the whole cluster."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+
+from .compactor import compact
+from .lease import Holder
+from .models import Delta, Lease, Process, Rollup, Series
+from .retention import expire
+from .writer import own_connection
+
+
+class Housekeeper:
+    """Run the housekeeping at most once a minute in this process; the chore of the flusher, in its thread."""
+
+    def __init__(self) -> None:
+        self._minute = 0
+
+    def __call__(self) -> None:
+        minute = int(time.time()) // 60
+        if minute != self._minute:
+            self._minute = minute
+            with own_connection() as alias:
+                tidy(alias)
+
+
+def tidy(alias: str) -> int | None:
+    """Compact and expire under the lease; returns the deltas merged, None when another process is at it.
+
+    The lease is kept until it runs out, so that the other workers need not ask the same again this minute.
+    """
+    holder = Holder(alias, f"{socket.gethostname()}:{os.getpid()}")
+    if not holder.acquire():
+        return None
+    merged = compact(holder)
+    expire(alias)
+    return merged
+
+
+def clear(alias: str) -> None:
+    """Delete every measurement. The generation stays, so that a compactor at work notices and gives up."""
+    holder = Holder(alias, f"clear:{socket.gethostname()}:{os.getpid()}")
+    Lease.objects.using(alias).get_or_create(name="compactor")
+    Lease.objects.using(alias).filter(name="compactor").update(owner=holder.owner, expires=time.time() + 60)
+    holder.acquire()
+    with holder.change() as lease:
+        for model in (Delta, Rollup, Process, Series):
+            model._base_manager.using(alias).all()._raw_delete(alias)
+        lease.rolled = {}
+    holder.release()

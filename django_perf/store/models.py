@@ -1,0 +1,86 @@
+"""Name the tables of the store; minutes are counted since 1970, UTC."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Series(models.Model):
+    """Give the labels of a series a number. `labels` is a JSON list in the order of Kind.labels."""
+
+    # Four bytes, not Django's eight: the number stands in every rollup row.
+    id = models.AutoField(primary_key=True)
+    key_hash = models.CharField(max_length=32, unique=True)
+    kind = models.CharField(max_length=32)
+    labels = models.TextField()
+    last_seen = models.IntegerField(help_text="Minute, exact to an hour.")
+
+    class Meta:
+        indexes = [models.Index(fields=["kind", "last_seen"], name="django_perf_series_kind")]
+
+
+class Delta(models.Model):
+    """Log what one process measured in one minute, packed; waits to be merged, then remembers its flush for a while."""
+
+    class State(models.IntegerChoices):
+        """Tell what has become of a delta."""
+
+        WAITING = 0
+        MERGED = 1
+        UNREADABLE = 2
+
+    flush_id = models.CharField(max_length=32)
+    minute = models.IntegerField()
+    state = models.SmallIntegerField(default=State.WAITING)
+    version = models.SmallIntegerField()
+    host = models.CharField(max_length=64)
+    pid = models.IntegerField()
+    started = models.FloatField()
+    taken = models.FloatField()
+    is_final = models.BooleanField(default=False)
+    levels = models.JSONField(default=dict)
+    payload = models.BinaryField()
+
+    class Meta:
+        # The same flush sent twice (its COMMIT was acknowledged to nobody) must not count twice.
+        constraints = [models.UniqueConstraint(fields=["flush_id", "minute"], name="django_perf_delta_once")]
+        indexes = [models.Index(fields=["state", "minute"], name="django_perf_delta_state")]
+
+
+class Rollup(models.Model):
+    """Hold one series over one bucket of a tier: counters and histogram, packed as metrics.aggregate does it."""
+
+    # In this order making, reading and deleting a bucket are one range each; a chart of one series names its buckets.
+    pk = models.CompositePrimaryKey("tier", "kind", "bucket", "series")
+    tier = models.SmallIntegerField()
+    kind = models.SmallIntegerField(help_text="Kind.number")
+    bucket = models.IntegerField(help_text="First minute of the bucket.")
+    series = models.ForeignKey(Series, models.DO_NOTHING, db_constraint=False, db_index=False)
+    data = models.BinaryField()
+
+
+class Process(models.Model):
+    """Remember the last report of a process, to tell a clean stop from a kill."""
+
+    host = models.CharField(max_length=64)
+    pid = models.IntegerField()
+    started = models.FloatField()
+    last_seen = models.FloatField()
+    is_final = models.BooleanField(default=False)
+    levels = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["host", "pid", "started"], name="django_perf_process_once")]
+
+
+class Lease(models.Model):
+    """Let one process at a time do the housekeeping. `generation` grows with every change of the rollups.
+
+    `rolled` holds, per tier, the minute up to which its buckets are made: {"1": 29735000, ...}.
+    """
+
+    name = models.CharField(max_length=32, primary_key=True)
+    owner = models.CharField(max_length=120, default="")
+    expires = models.FloatField(default=0)
+    generation = models.BigIntegerField(default=0)
+    rolled = models.JSONField(default=dict)
