@@ -1,0 +1,1 @@
+"""Show the reports as pages of the Django admin."""

@@ -6,15 +6,15 @@ fetching of rows. The SQL that is sent stays byte-identical.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from time import perf_counter_ns
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..metrics.aggregate import Key
 from ..metrics.catalog import ENDPOINT_QUERY
-from ..metrics.guard import guarded
+from ..metrics.guard import count_fault
 from ..metrics.recorder import recorder
 from ..metrics.trace import current
 from .fingerprint import MAX_SQL, normalise
@@ -36,14 +36,23 @@ class QueryTimer:
         self._keys = _remembered.setdefault(alias, {})
 
     def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
-        started_ns = time.perf_counter_ns()
+        started_ns = perf_counter_ns()
         try:
             result = execute(sql, params, many, context)
         except Exception:
-            guarded(self._note, sql, time.perf_counter_ns() - started_ns, True)
+            self._note_failed(sql, perf_counter_ns() - started_ns)
             raise
-        guarded(self._note, sql, time.perf_counter_ns() - started_ns, False)
+        try:
+            self._note(sql, perf_counter_ns() - started_ns, False)
+        except Exception as fault:
+            count_fault("query", fault)
         return result
+
+    def _note_failed(self, sql: Any, elapsed_ns: int) -> None:
+        try:
+            self._note(sql, elapsed_ns, True)
+        except Exception as fault:
+            count_fault("query", fault)
 
     def _note(self, sql: Any, elapsed_ns: int, failed: bool) -> None:
         trace = current.get()

@@ -98,7 +98,7 @@ class Flusher:
 
     def _collect(self, final: bool) -> Batch:
         origin = own_origin(clean(socket.gethostname(), 64), self._started)
-        levels = self._recorder.levels()
+        levels = self._recorder.levels(origin.host)
         return Batch(origin, time.time(), self._recorder.drain(), levels, final)
 
     def _send_pending(self) -> bool:

@@ -6,9 +6,11 @@ import logging
 import os
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
+from typing import Any
 
 from .aggregate import Aggregate, Key, Table, new_aggregate
 from .cardinality import Cardinality
@@ -20,6 +22,12 @@ logger = logging.getLogger("django_perf")
 
 # One entry of a commit: key, values, counters, and a histogram of further values or None.
 Entry = tuple[Key, Sequence[int], Sequence[int], Histogram | None]
+Described = tuple[Key, int, Sequence[int]]
+Describe = Callable[..., Described | None]
+# A finished request: when, its trace, and what `describe(*raw)` makes a key, microseconds and counters of; None leaves
+# the request out. It is called when the queue is folded, so that no request waits for it.
+Finished = tuple[float, Trace, Describe, tuple[Any, ...]]
+FOLD_AT = 64
 _LOG_EVERY_S = 60.0
 _MAX_LOGGED = 200
 
@@ -27,9 +35,11 @@ _MAX_LOGGED = 200
 class Recorder:
     """Hold the aggregates of this process, by UTC minute of finish and by series.
 
-    Thread-safe: one lock, taken once per finished request. Fork-safe: a child starts empty, with a new lock, and the
-    parent keeps what it had. Nothing is recorded until `enabled` is set. `wake` is called at the first commit after
-    each drain of the idle state: it starts the flusher.
+    Thread-safe. A finished request is appended to `finished` without a lock; every 64th takes the lock and folds the
+    queue into the aggregates, cheaper than one by one (warm caches), and no thread ever waits: whoever finds the lock
+    taken leaves the work to its holder. Fork-safe: a child starts empty, with a new
+    lock, and the parent keeps what it had. Nothing is recorded until `enabled` is set. `wake` is called at the first
+    measurement of a process: it starts the flusher.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time, max_series: int = 20_000) -> None:
@@ -40,41 +50,68 @@ class Recorder:
         self._gauges: dict[tuple[str, str], Callable[[], float]] = {}
         self._cardinality = Cardinality()
         self._logged: dict[str, float] = {}
+        # Finished requests that are not folded yet, and requests at work: their operations are atomic without a lock.
+        self.finished: deque[Finished] = deque()
+        self.running: set[Trace] = set()
         self._reset()
         _instances.add(self)
 
     def _reset(self) -> None:
         """Start empty; also runs in a forked child, where the lock may be held by a thread that does not exist."""
         self._lock = Lock()
+        self.finished.clear()
+        self.running.clear()
         self._tables: dict[int, Table] = {}
         self._series = 0
         self._asleep = True
-        self._active: dict[int, int] = {}
-        self._finished_ns = 0
+        self._busy_us = 0
 
     # --- requests -------------------------------------------------------------------------------------------------
 
-    def start(self, trace: Trace) -> None:
-        """Count `trace` as running, for the saturation of the worker."""
-        self._active[id(trace)] = trace.started_ns
+    def fold(self) -> None:
+        """Merge the queue of finished requests into the aggregates, unless another thread is at it.
 
-    def finish(self, trace: Trace, scope: tuple[str, str], entries: Iterable[Entry]) -> None:
-        """Take over all that `trace` collected: `scope` is its (route, method), `entries` its own series."""
-        started_ns = self._active.pop(id(trace), None)
-        busy_ns = time.perf_counter_ns() - started_ns if started_ns is not None else 0
-        self._commit([*entries, *_scoped(trace, scope)], busy_ns)
-        if trace.dropped:
-            self.lost("dropped", "series in one request", trace.dropped)
+        To be called by whoever finds `needs_folding` after appending to the queue.
+        """
+        if self._lock.acquire(blocking=False):
+            try:
+                self._fold_locked()
+            finally:
+                self._lock.release()
+        self._wake_up()
+
+    @property
+    def needs_folding(self) -> bool:
+        """Tell whether the queue is long, or the flusher of this process is not awake yet."""
+        return len(self.finished) >= FOLD_AT or self._asleep
 
     def abandon(self, trace: Trace) -> None:
         """Forget `trace`: an ignored request, or one of django_perf's own pages."""
-        self._active.pop(id(trace), None)
+        self.running.discard(trace)
 
     def busy_seconds(self) -> float:
         """Return the seconds that requests have kept this process's slots busy, running ones included."""
+        self.fold()
         now = time.perf_counter_ns()
-        running = sum(now - started for started in list(self._active.values()))
-        return (self._finished_ns + running) / 1e9
+        running = sum(now - trace.started_ns for trace in self.running.copy())
+        return self._busy_us / 1e6 + running / 1e9
+
+    def _fold_locked(self) -> None:
+        finished = self.finished
+        # A bounded number: other threads go on appending.
+        for _ in range(len(finished)):
+            at, trace, describe, raw = finished.popleft()
+            described = describe(*raw)
+            if described is not None and self.enabled:
+                self._fold_one(self._tables.setdefault(int(at) // 60, {}), trace, *described)
+
+    def _fold_one(self, table: Table, trace: Trace, key: Key, elapsed_us: int, counters: Sequence[int]) -> None:
+        self._busy_us += elapsed_us
+        self._add(table, key, (elapsed_us,), counters)
+        for own_key, values, own_counters, folded in _scoped(trace, key[1], key[2]):
+            self._add(table, own_key, values, own_counters, folded)
+        if trace.dropped:
+            self._count(table, "series in one request", trace.dropped)
 
     # --- anything else --------------------------------------------------------------------------------------------
 
@@ -87,7 +124,7 @@ class Recorder:
         if len(labels) + 2 * kind.scoped != len(kind.labels):
             raise ValueError(f"kind {kind.name!r} takes labels {kind.labels}, got {labels!r}")
         trace = current.get()
-        if trace is not None and len(counters) <= 1:
+        if trace is not None:
             trace.add((kind.name, *labels), value, bool(counters and counters[0]))
         elif trace is not PAUSED and self.enabled:
             scope = (NO_REQUEST, "-") if kind.scoped else ()
@@ -107,12 +144,13 @@ class Recorder:
         """Publish a level: `read` is called by the flusher's thread, once per flush."""
         self._gauges[kind.name, name] = read
 
-    def levels(self) -> dict[str, float]:
-        """Read all gauges, by name; one that raises is counted and left out."""
+    def levels(self, host: str) -> dict[str, float]:
+        """Read all gauges, by name, and record them for `host`; one that raises is counted and left out."""
         levels = {}
-        for (_, name), read in list(self._gauges.items()):
+        for (kind, name), read in list(self._gauges.items()):
             try:
                 levels[name] = read()
+                self._commit([((kind, name, host), (round(levels[name] * 100),), (), None)])
             except Exception as error:
                 self.lost("error", f"gauge {name}: {type(error).__name__}")
         return levels
@@ -129,28 +167,36 @@ class Recorder:
     def drain(self) -> dict[int, Table]:
         """Hand over all aggregates, by minute since 1970 (UTC), and start empty; what was admitted stays admitted."""
         with self._lock:  # critical section: the tables change owner
+            self._fold_locked()
             tables, self._tables, self._series = self._tables, {}, 0
         return tables
 
-    def _commit(self, entries: Iterable[Entry], busy_ns: int = 0) -> None:
+    def _commit(self, entries: Iterable[Entry]) -> None:
+        if not self.enabled:
+            return
         minute = int(self._clock()) // 60
-        refused = 0
-        with self._lock:  # critical section: guards the tables, the admitted names and the busy time
+        with self._lock:  # critical section: guards the tables and the admitted names
             table = self._tables.setdefault(minute, {})
-            self._finished_ns += busy_ns
             for key, values, counters, folded in entries:
-                aggregate = table.get(key) or self._admit(table, key)
-                if aggregate is None:
-                    refused += len(values) + (folded.count if folded else 0)
-                    continue
-                aggregate.add_all(values, counters)
-                if folded:
-                    aggregate.histogram.merge(folded)
-            if refused:
-                self._refuse(table, refused)
+                self._add(table, key, values, counters, folded)
+        self._wake_up()
+
+    def _wake_up(self) -> None:
         if self._asleep and self.wake is not None:
             self._asleep = False
             self.wake()
+
+    def _add(
+        self, table: Table, key: Key, values: Sequence[int], counters: Sequence[int], folded: Histogram | None = None
+    ) -> None:
+        aggregate = table.get(key) or self._admit(table, key)
+        if aggregate is None:
+            lost = len(values) + (folded.count if folded else 0)
+            self._count(table, "memory is full, the store does not answer", lost)
+            return
+        aggregate.add_all(values, counters)
+        if folded:
+            aggregate.histogram.merge(folded)
 
     def _admit(self, table: Table, key: Key) -> Aggregate | None:
         key = self._cardinality.admit(key)
@@ -160,17 +206,15 @@ class Recorder:
             self._series += 1
         return aggregate
 
-    def _refuse(self, table: Table, count: int) -> None:
-        """Count what found no room: the store has failed for so long that memory is full."""
-        aggregate = self._admit(table, (LOSS.name, "dropped", "memory is full, the store does not answer"))
-        assert aggregate is not None  # losses are always admitted
-        aggregate.add_all((count,))
+    def _count(self, table: Table, detail: str, count: int) -> None:
+        """Count dropped measurements; a loss itself is always admitted."""
+        self._add(table, (LOSS.name, "dropped", detail), (count,), ())
 
 
-def _scoped(trace: Trace, scope: tuple[str, str]) -> Iterator[Entry]:
+def _scoped(trace: Trace, route: str, method: str) -> Iterator[Entry]:
     """Yield the trace's series with (route, method) filled in."""
     for key, values, failures, folded in trace.measurements():
-        full = (key[0], *scope, *key[1:]) if KINDS[key[0]].scoped else key
+        full = (key[0], route, method, *key[1:]) if KINDS[key[0]].scoped else key
         yield full, values, (failures,) if failures else (), folded
 
 

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from .catalog import BLOCK
+from .guard import count_fault
 from .recorder import recorder
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -37,7 +38,7 @@ class timed(ContextDecorator):  # noqa: N801 - reads as the verb it is, like con
         try:
             recorder.record(BLOCK, (self.name,), elapsed_us, (int(failed),))
         except Exception as fault:
-            recorder.lost("error", f"timed: {type(fault).__name__}")
+            count_fault("timed", fault)
 
     def _recreate_cm(self) -> timed:
         """Give each call of a decorated function a clock of its own."""

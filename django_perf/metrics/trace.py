@@ -32,41 +32,46 @@ class Trace:
         "started_ns",
     )
 
-    def __init__(self, started_ns: int, cpu_started_ns: int | None = None) -> None:
+    def __init__(self, started_ns: int, cpu_started_ns: int = 0) -> None:
         self.started_ns = started_ns
         self.cpu_started_ns = cpu_started_ns
-        self.queries = 0
-        self.query_ns = 0
+        self.queries = self.query_ns = self.dropped = 0
         self.ignored = False
+        # Made when needed: most requests fail nothing and fold nothing, and three dicts are a tenth of our whole price.
         self.error: str | None = None
-        self.dropped = 0
-        self._values: dict[Key, list[int]] = {}
-        self._failures: dict[Key, int] = {}
-        self._folded: dict[Key, Histogram] = {}
+        self._values: dict[Key, list[int]] | None = None
+        self._failures: dict[Key, int] | None = None
+        self._folded: dict[Key, Histogram] | None = None
 
     def add(self, key: Key, value: int, failed: bool = False) -> None:
         """Add one measurement; `failed` counts it as an error too."""
-        values = self._values.get(key)
-        if values is None:
-            if len(self._values) >= MAX_SERIES:
-                self.dropped += 1
-                return
-            self._values[key] = [value]
-        else:
+        if self._values is None:
+            self._values = {key: [value]}
+        elif (values := self._values.get(key)) is not None:
             values.append(value)
             if len(values) >= FOLD_AT:
-                self._fold(key)
+                self._fold(key, values)
+        elif len(self._values) < MAX_SERIES:
+            self._values[key] = [value]
+        else:
+            self.dropped += 1
         if failed:
-            self._failures[key] = self._failures.get(key, 0) + 1
+            self._fail(key)
 
-    def _fold(self, key: Key) -> None:
-        values, self._values[key] = self._values[key], []
+    def _fold(self, key: Key, values: list[int]) -> None:
+        self._folded = self._folded or {}
         self._folded.setdefault(key, Histogram()).add_all(values)
+        values.clear()
+
+    def _fail(self, key: Key) -> None:
+        self._failures = self._failures or {}
+        self._failures[key] = self._failures.get(key, 0) + 1
 
     def measurements(self) -> Iterator[tuple[Key, list[int], int, Histogram | None]]:
         """Yield (key, values, failures, histogram of folded values or None) of each series."""
-        for key, values in self._values.items():
-            yield key, values, self._failures.get(key, 0), self._folded.get(key)
+        failures, folded = self._failures or {}, self._folded or {}
+        for key, values in (self._values or {}).items():
+            yield key, values, failures.get(key, 0), folded.get(key)
 
 
 class _Paused(Trace):

@@ -17,7 +17,7 @@ Value = str | int | float | None
 class Column(Generic[Row]):
     """Describe one column. `unit` is ms, bytes, ratio, per_s, percent, s, count or text and decides the formatting.
 
-    `is_late` marks a value that needs the report's `enrich` step.
+    `is_late` marks a value that needs the report's `enrich` step; `is_detail` one that a narrow page leaves out.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Column(Generic[Row]):
     unit: str
     value: Callable[[Row], Value]
     is_late: bool = False
+    is_detail: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Table:
     name: str
     title: str
     columns: list[dict[str, str]]
+    details: set[str]
     rows: list[dict[str, Value]]
     totals: dict[str, Value]
     found: int
@@ -77,6 +79,7 @@ class Report(Generic[Row]):
             name=self.name,
             title=self.title,
             columns=[{"name": one.name, "label": one.label, "unit": one.unit} for one in self.columns],
+            details={one.name for one in self.columns if one.is_detail},
             rows=[{one.name: one.value(row) for one in self.columns} for row in shown],
             totals=dict(self.totals(rows)),
             found=len(rows),

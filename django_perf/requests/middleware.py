@@ -13,10 +13,10 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from ..conf import Settings, get_settings
-from ..metrics.guard import guarded
+from ..metrics.guard import count_fault
 from ..metrics.recorder import recorder
 from ..metrics.trace import Trace, current
-from .measure import fail_request, finish_response, start_request
+from .measure import Meter
 
 logger = logging.getLogger("django_perf")
 
@@ -34,7 +34,7 @@ class TimingMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
-        self._settings = _usable_settings()
+        self._meter = Meter(recorder, _usable_settings())
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             markcoroutinefunction(self)
@@ -44,7 +44,11 @@ class TimingMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self._is_async:
             return self._acall(request)
-        trace = guarded(start_request, is_async=False)
+        try:
+            trace = self._meter.start(is_async=False)
+        except Exception as fault:
+            count_fault("start of a request", fault)
+            return cast(HttpResponseBase, self.get_response(request))
         token = current.set(trace)
         try:
             response = cast(HttpResponseBase, self.get_response(request))
@@ -53,10 +57,18 @@ class TimingMiddleware:
             raise
         finally:
             current.reset(token)
-        return self._finish(request, response, trace)
+        try:
+            self._meter.finish(request, response, trace)
+        except Exception as fault:
+            count_fault("end of a request", fault)
+        return response
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
-        trace = guarded(start_request, is_async=True)
+        try:
+            trace = self._meter.start(is_async=True)
+        except Exception as fault:
+            count_fault("start of a request", fault)
+            return await cast(Awaitable[HttpResponseBase], self.get_response(request))
         token = current.set(trace)
         try:
             response = await cast(Awaitable[HttpResponseBase], self.get_response(request))
@@ -65,16 +77,17 @@ class TimingMiddleware:
             raise
         finally:
             current.reset(token)
-        return self._finish(request, response, trace)
-
-    def _finish(self, request: HttpRequest, response: HttpResponseBase, trace: Trace | None) -> HttpResponseBase:
-        if trace is not None:
-            guarded(finish_response, request, response, trace, self._settings)
+        try:
+            self._meter.finish(request, response, trace)
+        except Exception as fault:
+            count_fault("end of a request", fault)
         return response
 
-    def _fail(self, request: HttpRequest, trace: Trace | None, error: BaseException) -> None:
-        if trace is not None:
-            guarded(fail_request, request, trace, error, self._settings)
+    def _fail(self, request: HttpRequest, trace: Trace, error: BaseException) -> None:
+        try:
+            self._meter.fail(request, trace, error)
+        except Exception as fault:
+            count_fault("end of a request", fault)
 
 
 def _usable_settings() -> Settings:

@@ -9,6 +9,8 @@ import uuid
 from django.http import HttpRequest
 
 from ..metrics.names import clean
+from ..metrics.trace import Trace
+from .endpoints import method_of, route_of
 
 logger = logging.getLogger("django_perf.slow_requests")
 
@@ -22,18 +24,15 @@ def request_id(request: HttpRequest) -> str:
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def log_slow_request(
-    request: HttpRequest, endpoint: tuple[str, str], status: int, duration_s: float, queries: int, db_s: float
-) -> None:
-    """Log one WARNING line; `endpoint` is (route, method)."""
-    route, method = endpoint
+def log_slow_request(request: HttpRequest, status: int, elapsed_ns: int, trace: Trace) -> None:
+    """Log one WARNING line."""
     fields = {
-        "route": clean(route),
-        "method": method,
+        "route": clean(route_of(request.resolver_match)),
+        "method": method_of(request.method),
         "status": status,
-        "duration_s": round(duration_s, 4),
-        "queries": queries,
-        "db_s": round(db_s, 4),
+        "duration_s": round(elapsed_ns / 1e9, 4),
+        "queries": trace.queries,
+        "db_s": round(trace.query_ns / 1e9, 4),
         "request_id": request_id(request),
     }
     logger.warning(

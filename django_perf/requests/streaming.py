@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 from django.http import FileResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
+from ..metrics.guard import count_fault
 from ..metrics.trace import Trace, current
 
 
@@ -55,9 +55,11 @@ def _on_close(response: HttpResponseBase, callback: Callable[[], None]) -> None:
             close()
         finally:
             while waiting:
-                # The client has its answer: a fault of ours must not become the server's.
-                with suppress(Exception):
+                try:
                     waiting.pop()()
+                except Exception as fault:
+                    # The client has its answer: a fault of ours must not become the server's.
+                    count_fault("end of a stream", fault)
 
     response.close = close_and_finish  # type: ignore[method-assign]
 

@@ -1,0 +1,137 @@
+"""Gather what a page shows from one consistent state of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..metrics.catalog import REQUEST, SITE, Kind
+from ..reports.exceptions import EXCEPTIONS
+from ..reports.health import Health, health
+from ..reports.process import PROCESSES
+from ..reports.queries import QUERIES, statements_of
+from ..reports.report import Report, Table
+from ..reports.requests import QUANTILES, REQUESTS
+from ..reports.text import text_of
+from ..reports.window import Window, last
+from ..store.reader import Labels, Snapshot, Sum, Wanted
+from .charts import Chart, Line
+
+_ROWS = 50
+_FEW_ROWS = 10
+# Five points make no line: a short range is charted with the hour around it.
+_LEAST_CHART_MINUTES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """Hold one headline figure and its change against the previous period; `tone` is good, bad or calm."""
+
+    label: str
+    value: str
+    change: str
+    tone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Hold all that a template shows."""
+
+    window: Window
+    health: Health
+    cards: list[Card]
+    charts: list[Chart]
+    tables: list[Table]
+
+
+def overview(snapshot: Snapshot, since: str, sort: str | None) -> Page:
+    """Return the first page: the whole site, and its endpoints by total time. Raises KeyError for a wrong `sort`."""
+    window = last(since)
+    shown = ((REQUESTS, sort, _ROWS), (QUERIES, None, _FEW_ROWS), (EXCEPTIONS, None, _FEW_ROWS), (PROCESSES, None, _ROWS))
+    tables = [report.table(snapshot, window, by, limit) for report, by, limit in shown]
+    return _page(snapshot, window, SITE, None, tables)
+
+
+def endpoint(snapshot: Snapshot, since: str, route: str, method: str) -> Page:
+    """Return the page of one endpoint: its figures over time, its queries, its exceptions."""
+    window = last(since)
+
+    def is_own(labels: Labels) -> bool:
+        return labels[:2] == (route, method)
+
+    # The two reports as on the overview, with rows of this endpoint only.
+    own: tuple[Report[Any], ...] = (
+        replace(QUERIES, rows=lambda snapshot, window: statements_of(snapshot, window, route, method), enrich=None),
+        replace(EXCEPTIONS, rows=lambda *args: [row for row in EXCEPTIONS.rows(*args) if is_own((row.route, row.method))]),
+    )
+    tables = [report.table(snapshot, window, None, _ROWS) for report in own]
+    return _page(snapshot, window, REQUEST, is_own, tables)
+
+
+def _page(snapshot: Snapshot, window: Window, kind: Kind, wanted: Wanted | None, tables: list[Table]) -> Page:
+    now, before = (_total(snapshot, kind, one, wanted) for one in (window, window.before))
+    cards = _cards(kind, now, before, window)
+    charted = window if len_minutes(window) >= _LEAST_CHART_MINUTES else last(f"{_LEAST_CHART_MINUTES}m", window.now)
+    charts = _charts(kind, snapshot.points(kind, charted.span, charted.step, wanted), charted)
+    return Page(window, health(snapshot, window), cards, charts, tables)
+
+
+def len_minutes(window: Window) -> int:
+    """Return the minutes of a window."""
+    return window.span.end - window.span.start
+
+
+def _total(snapshot: Snapshot, kind: Kind, window: Window, wanted: Wanted | None) -> Sum:
+    total = Sum()
+    for sum_ in snapshot.sums(kind, window.span, wanted).values():
+        total.merge(sum_)
+    return total
+
+
+def _cards(kind: Kind, now: Sum, before: Sum, window: Window) -> list[Card]:
+    figures = [_figures(kind, sum_, window.seconds) for sum_ in (now, before)]
+    return [
+        _card("Requests", "per_s", 0, figures, is_bad_when_up=False),
+        _card("Error rate", "ratio", 1, figures),
+        _card("p50", "ms", 2, figures),
+        _card("p95", "ms", 3, figures),
+        _card("p99", "ms", 4, figures),
+        _card("Queries per request", "number", 5, figures),
+    ]
+
+
+def _figures(kind: Kind, sum_: Sum, seconds: float) -> list[float | None]:
+    """Return rate, error rate, p50, p95, p99 and queries per request; None where there was no request."""
+    if not sum_.count:
+        return [0.0, None, None, None, None, None]
+    quantiles = [value / 1_000 for value in sum_.quantiles(QUANTILES)]
+    per_request = [sum_.counter(kind, name) / sum_.count for name in ("errors", "queries")]
+    return [sum_.count / seconds, per_request[0], *quantiles, per_request[1]]
+
+
+def _card(
+    label: str, unit: str, index: int, figures: Sequence[Sequence[float | None]], is_bad_when_up: bool = True
+) -> Card:
+    now, before = figures[0][index], figures[1][index]
+    change, tone = "no comparison", "calm"
+    if now is not None and before:
+        share = (now - before) / before
+        change = "as before" if abs(share) < 0.005 else f"{share:+.0%} against the time before"
+        if is_bad_when_up and abs(share) >= 0.1:
+            tone = "bad" if share > 0 else "good"
+    return Card(label, text_of(now, unit), change, tone)
+
+
+def _charts(kind: Kind, points: list[tuple[int, Sum]], window: Window) -> list[Chart]:
+    times = [minute * 60 for minute, _ in points]
+    sums = [sum_ for _, sum_ in points]
+    seconds = [max(1.0, min(window.step * 60, window.now - time)) for time in times]
+    rate = [sum_.count / length for sum_, length in zip(sums, seconds, strict=True)]
+    errors = [sum_.counter(kind, "errors") / length for sum_, length in zip(sums, seconds, strict=True)]
+    quantiles = [[value / 1_000 for value in sum_.quantiles(QUANTILES)] if sum_.count else [None] * 3 for sum_ in sums]
+    durations = [Line(f"p{q * 100:g}", str(number + 1), [one[number] for one in quantiles]) for number, q in enumerate(QUANTILES)]
+    return [
+        Chart("rate", "Requests and errors per second", "per_s", times, [Line("requests", "1", rate), Line("errors", "bad", errors)]),
+        Chart("duration", "Duration", "ms", times, durations),
+    ]

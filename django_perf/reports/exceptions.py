@@ -1,0 +1,38 @@
+"""Report unhandled exceptions by class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..metrics.catalog import EXCEPTION
+from ..store.reader import Snapshot
+from .report import Column, Report
+from .window import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Count one class of exception at one endpoint."""
+
+    route: str
+    method: str
+    name: str
+    count: int
+
+
+def _failures(snapshot: Snapshot, window: Window) -> list[Failure]:
+    return [Failure(*labels, sum_.count) for labels, sum_ in snapshot.sums(EXCEPTION, window.span).items()]
+
+
+EXCEPTIONS = Report[Failure](
+    name="exceptions",
+    title="Exceptions",
+    order="count",
+    rows=_failures,
+    columns=(
+        Column("name", "Exception", "text", lambda row: row.name),
+        Column("endpoint", "Endpoint", "text", lambda row: row.route),
+        Column("method", "Method", "text", lambda row: row.method),
+        Column("count", "Count", "count", lambda row: row.count),
+    ),
+)
