@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .answer import Answer
-from .report import Table
-from .text import text_of
+from .report import Table, Value
+from .text import short_sql, text_of
 
 _TEXT_UNITS = {"text"}
 _SQL_WIDTH = 60
@@ -71,8 +71,13 @@ def _draw(table: Table) -> Iterable[Any]:
         )
     for row in table.rows:
         # Text, not str: a recorded name must never be read as rich's markup.
-        grid.add_row(*(Text(text_of(row[column["name"]], column["unit"])) for column in table.columns))
+        grid.add_row(*(Text(_cell(row[column["name"]], column)) for column in table.columns))
     yield grid
+
+
+def _cell(value: Value, column: dict[str, str]) -> str:
+    text = text_of(value, column["unit"])
+    return short_sql(text) if column["name"] == "sql" else text
 
 
 def _health_line(result: Answer) -> Any:

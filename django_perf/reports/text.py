@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from .report import Value
 
 _BYTES = ("B", "kB", "MB", "GB", "TB", "PB")
 _THIN_SPACE = "\u202f"
+_NO_BREAK = "\u00a0"
+# A SELECT names its columns first, which is the part that tells two statements least apart.
+_SELECT_LIST = re.compile(r"\A(SELECT (?:DISTINCT )?).{40,}?( FROM )", re.IGNORECASE)
 
 
 def text_of(value: Value, unit: str) -> str:
@@ -15,6 +20,11 @@ def text_of(value: Value, unit: str) -> str:
     if isinstance(value, str):
         return value
     return _FORMATS.get(unit, _plain)(float(value))
+
+
+def short_sql(sql: str) -> str:
+    """Leave out a long list of columns."""
+    return _SELECT_LIST.sub(r"\1…\2", sql)
 
 
 def _grouped(value: float) -> str:
@@ -31,7 +41,7 @@ def _plain(value: float) -> str:
 def _milliseconds(value: float) -> str:
     if value >= 60_000:
         return _seconds(value / 1_000)
-    return f"{_plain(value / 1_000)} s" if value >= 10_000 else f"{_plain(value)} ms"
+    return f"{_plain(value / 1_000)}{_NO_BREAK}s" if value >= 1_000 else f"{_plain(value)}{_NO_BREAK}ms"
 
 
 def _seconds(value: float) -> str:
@@ -49,11 +59,11 @@ def _bytes(value: float) -> str:
     power = 0
     while value >= 1000 and power < len(_BYTES) - 1:
         value, power = value / 1000, power + 1
-    return f"{_plain(value) if power else int(value)} {_BYTES[power]}"
+    return f"{_plain(value) if power else int(value)}{_NO_BREAK}{_BYTES[power]}"
 
 
 def _percent(value: float) -> str:
-    return "0 %" if value == 0 else f"{value:.1f} %" if value < 10 else f"{value:.0f} %"
+    return f"{0 if value == 0 else format(value, '.1f' if value < 10 else '.0f')}{_NO_BREAK}%"
 
 
 _FORMATS = {

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from ..reports.report import Value
-from ..reports.text import text_of
+from ..reports.text import short_sql, text_of
 
 register = template.Library()
 
@@ -19,6 +19,12 @@ register = template.Library()
 def human(value: Value, unit: str) -> str:
     """Return a value as text, by the unit of its column."""
     return text_of(value, unit)
+
+
+@register.filter
+def brief(sql: str) -> str:
+    """Return SQL without a long list of columns."""
+    return short_sql(sql)
 
 
 @register.filter

@@ -14,8 +14,9 @@
 		if (value === null || value === undefined) {
 			return "";
 		}
-		const text = Number(value.toPrecision(3)).toLocaleString("en-GB");
-		return unit === "ms" ? `${text} ms` : `${text}/s`;
+		const isLong = unit === "ms" && value >= 1000;
+		const text = Number((isLong ? value / 1000 : value).toPrecision(3)).toLocaleString("en-GB");
+		return unit === "ms" ? `${text} ${isLong ? "s" : "ms"}` : `${text}/s`;
 	}
 
 	// The page speaks UTC: two time zones on one screen would be one too many.
