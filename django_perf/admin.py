@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 
 from .dashboard import views
-from .models import Performance
+from .dashboard.models import Performance
 
 if TYPE_CHECKING:
     _Base = admin.ModelAdmin[Performance]

@@ -80,8 +80,8 @@ def _read() -> Settings:
     found = [problem.text for problem in problems(raw)]
     if found:
         raise ImproperlyConfigured("; ".join(found))
-    given = {key.lower(): tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
-    return Settings(**given)
+    given: dict[str, Any] = {key.lower(): value for key, value in raw.items()}
+    return Settings(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
 
 
 def forget_settings(*, setting: str, **kwargs: object) -> None:

@@ -48,7 +48,12 @@ class Page:
 def overview(snapshot: Snapshot, since: str, sort: str | None) -> Page:
     """Return the first page: the whole site, and its endpoints by total time. Raises KeyError for a wrong `sort`."""
     window = last(since)
-    shown = ((REQUESTS, sort, _ROWS), (QUERIES, None, _FEW_ROWS), (EXCEPTIONS, None, _FEW_ROWS), (PROCESSES, None, _ROWS))
+    shown = (
+        (REQUESTS, sort, _ROWS),
+        (QUERIES, None, _FEW_ROWS),
+        (EXCEPTIONS, None, _FEW_ROWS),
+        (PROCESSES, None, _ROWS),
+    )
     tables = [report.table(snapshot, window, by, limit) for report, by, limit in shown]
     return _page(snapshot, window, SITE, None, tables)
 
@@ -63,7 +68,9 @@ def endpoint(snapshot: Snapshot, since: str, route: str, method: str) -> Page:
     # The two reports as on the overview, with rows of this endpoint only.
     own: tuple[Report[Any], ...] = (
         replace(QUERIES, rows=lambda snapshot, window: statements_of(snapshot, window, route, method), enrich=None),
-        replace(EXCEPTIONS, rows=lambda *args: [row for row in EXCEPTIONS.rows(*args) if is_own((row.route, row.method))]),
+        replace(
+            EXCEPTIONS, rows=lambda *args: [row for row in EXCEPTIONS.rows(*args) if is_own((row.route, row.method))]
+        ),
     )
     tables = [report.table(snapshot, window, None, _ROWS) for report in own]
     return _page(snapshot, window, REQUEST, is_own, tables)
@@ -130,8 +137,16 @@ def _charts(kind: Kind, points: list[tuple[int, Sum]], window: Window) -> list[C
     rate = [sum_.count / length for sum_, length in zip(sums, seconds, strict=True)]
     errors = [sum_.counter(kind, "errors") / length for sum_, length in zip(sums, seconds, strict=True)]
     quantiles = [[value / 1_000 for value in sum_.quantiles(QUANTILES)] if sum_.count else [None] * 3 for sum_ in sums]
-    durations = [Line(f"p{q * 100:g}", str(number + 1), [one[number] for one in quantiles]) for number, q in enumerate(QUANTILES)]
+    durations = [
+        Line(f"p{q * 100:g}", str(number + 1), [one[number] for one in quantiles]) for number, q in enumerate(QUANTILES)
+    ]
     return [
-        Chart("rate", "Requests and errors per second", "per_s", times, [Line("requests", "1", rate), Line("errors", "bad", errors)]),
+        Chart(
+            "rate",
+            "Requests and errors per second",
+            "per_s",
+            times,
+            [Line("requests", "1", rate), Line("errors", "bad", errors)],
+        ),
         Chart("duration", "Duration", "ms", times, durations),
     ]

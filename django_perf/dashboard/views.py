@@ -35,7 +35,9 @@ def endpoint(request: HttpRequest, site: AdminSite) -> HttpResponse:
     since, route, method = (request.GET.get(name, "") for name in ("since", "route", "method"))
     since = since or _DEFAULT_RANGE
     context = {"title": f"{clean(method)} {clean(route)}", "page_name": "endpoint", "route": route, "method": method}
-    return _respond(request, site, "endpoint", since, context, lambda snapshot: pages.endpoint(snapshot, since, route, method))
+    return _respond(
+        request, site, "endpoint", since, context, lambda snapshot: pages.endpoint(snapshot, since, route, method)
+    )
 
 
 def _respond(

@@ -55,7 +55,9 @@ def pack(table: Table) -> bytes:
     The head lists every key with the length of its series, so that a reader can pass over what it does not want.
     """
     packed = [series.to_bytes() for series in table.values()]
-    head = json.dumps([[*key, len(data)] for key, data in zip(table, packed, strict=True)], separators=(",", ":")).encode()
+    head = json.dumps(
+        [[*key, len(data)] for key, data in zip(table, packed, strict=True)], separators=(",", ":")
+    ).encode()
     # Level 1: a fifth of the time of level 6, for a tenth more bytes, of rows that live two minutes.
     body = zlib.compress(b"".join((len(head).to_bytes(_LENGTH_BYTES, "big"), head, *packed)), 1)
     return bytes((VERSION,)) + body

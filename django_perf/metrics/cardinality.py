@@ -28,7 +28,8 @@ class Cardinality:
         kind = KINDS.get(key[0])
         if kind is None or len(key) != len(kind.labels) + 1:
             return key
-        labels = {name: clean(value, _LABEL_LIMITS.get(name, _LABEL_LIMIT)) for name, value in zip(kind.labels, key[1:], strict=True)}
+        given = zip(kind.labels, key[1:], strict=True)
+        labels = {name: clean(value, _LABEL_LIMITS.get(name, _LABEL_LIMIT)) for name, value in given}
         self._apply_caps(kind, labels)
         return (kind.name, *labels.values())
 

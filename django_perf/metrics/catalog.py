@@ -111,6 +111,4 @@ LOSS = Kind(
     caps=(Cap(("what", "detail"), 200, ("detail",)),),
 )
 
-KINDS = {
-    kind.name: kind for kind in (SITE, REQUEST, QUERY, ENDPOINT_QUERY, EXCEPTION, BLOCK, PROCESS, LOSS)
-}
+KINDS = {kind.name: kind for kind in (SITE, REQUEST, QUERY, ENDPOINT_QUERY, EXCEPTION, BLOCK, PROCESS, LOSS)}

@@ -23,9 +23,9 @@ logger = logging.getLogger("django_perf")
 # One entry of a commit: key, values, counters, and a histogram of further values or None.
 Entry = tuple[Key, Sequence[int], Sequence[int], Histogram | None]
 Described = tuple[Key, int, Sequence[int]]
-Describe = Callable[..., Described | None]
-# A finished request: when, its trace, and what `describe(*raw)` makes a key, microseconds and counters of; None leaves
-# the request out. It is called when the queue is folded, so that no request waits for it.
+Describe = Callable[[Trace, tuple[Any, ...]], Described | None]
+# A finished request: when, its trace, and what `describe(trace, raw)` makes a key, microseconds and counters of; None
+# leaves the request out. It is called when the queue is folded, so that no request waits for it.
 Finished = tuple[float, Trace, Describe, tuple[Any, ...]]
 FOLD_AT = 64
 _LOG_EVERY_S = 60.0
@@ -101,7 +101,7 @@ class Recorder:
         # A bounded number: other threads go on appending.
         for _ in range(len(finished)):
             at, trace, describe, raw = finished.popleft()
-            described = describe(*raw)
+            described = describe(trace, raw)
             if described is not None and self.enabled:
                 self._fold_one(self._tables.setdefault(int(at) // 60, {}), trace, *described)
 
@@ -126,7 +126,7 @@ class Recorder:
         trace = current.get()
         if trace is not None:
             trace.add((kind.name, *labels), value, bool(counters and counters[0]))
-        elif trace is not PAUSED and self.enabled:
+        else:
             scope = (NO_REQUEST, "-") if kind.scoped else ()
             self._commit([((kind.name, *scope, *labels), (value,), counters, None)])
 

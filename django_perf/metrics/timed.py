@@ -32,7 +32,9 @@ class timed(ContextDecorator):  # noqa: N801 - reads as the verb it is, like con
         self._started_ns = time.perf_counter_ns()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         elapsed_us = (time.perf_counter_ns() - self._started_ns + 500) // 1000
         failed = kind is not None and issubclass(kind, Exception)
         try:
@@ -46,7 +48,7 @@ class timed(ContextDecorator):  # noqa: N801 - reads as the verb it is, like con
 
     def __call__(self, function: Function) -> Function:
         if not iscoroutinefunction(function):
-            return cast(Function, super().__call__(function))
+            return super().__call__(function)
 
         @wraps(function)
         async def measured(*args: Any, **kwargs: Any) -> Any:

@@ -63,7 +63,8 @@ def gunicorn_threads() -> int | None:
     frame = sys._current_frames().get(threading.main_thread().ident or 0)
     while frame is not None:
         worker = frame.f_locals.get("self")
-        if hasattr(worker, "cfg") and hasattr(worker, "wsgi") and hasattr(worker.cfg, "threads"):
-            return int(worker.cfg.threads)
+        threads = getattr(getattr(worker, "cfg", None), "threads", None)
+        if isinstance(threads, int) and hasattr(worker, "wsgi"):
+            return threads
         frame = frame.f_back
     return None

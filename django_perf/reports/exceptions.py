@@ -21,7 +21,8 @@ class Failure:
 
 
 def _failures(snapshot: Snapshot, window: Window) -> list[Failure]:
-    return [Failure(*labels, sum_.count) for labels, sum_ in snapshot.sums(EXCEPTION, window.span).items()]
+    found = snapshot.sums(EXCEPTION, window.span)
+    return [Failure(route, method, name, sum_.count) for (route, method, name), sum_ in found.items()]
 
 
 EXCEPTIONS = Report[Failure](

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from .report import Value
 
@@ -66,7 +67,7 @@ def _percent(value: float) -> str:
     return f"{0 if value == 0 else format(value, '.1f' if value < 10 else '.0f')}{_NO_BREAK}%"
 
 
-_FORMATS = {
+_FORMATS: dict[str, Callable[[float], str]] = {
     "count": _grouped,
     "id": lambda value: f"{value:.0f}",
     "ms": _milliseconds,

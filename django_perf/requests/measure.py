@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from fnmatch import fnmatchcase
 from time import perf_counter_ns, thread_time_ns, time
-from typing import cast
+from typing import Any, cast
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import ResolverMatch
 
 from ..conf import Settings
 from ..metrics.catalog import EXCEPTION, REQUEST
@@ -73,7 +72,13 @@ class Meter:
         follow(response, trace, finish)
 
     def _commit(
-        self, request: HttpRequest, trace: Trace, elapsed_ns: int, status: int, sent_bytes: int, is_aborted: bool = False
+        self,
+        request: HttpRequest,
+        trace: Trace,
+        elapsed_ns: int,
+        status: int,
+        sent_bytes: int,
+        is_aborted: bool = False,
     ) -> None:
         recorder = self._recorder
         recorder.running.discard(trace)
@@ -81,7 +86,7 @@ class Meter:
             return
         cpu_ns = thread_time_ns() - trace.cpu_started_ns if trace.cpu_started_ns else None
         received = request.META.get("CONTENT_LENGTH")
-        raw = (request.resolver_match, request.method, status, trace, elapsed_ns, cpu_ns, received, sent_bytes, is_aborted)
+        raw = (request.resolver_match, request.method, status, elapsed_ns, cpu_ns, received, sent_bytes, is_aborted)
         recorder.finished.append((time(), trace, self._describe, raw))
         if recorder.needs_folding:
             recorder.fold()
@@ -91,19 +96,9 @@ class Meter:
     def _is_ignored(self, route: str) -> bool:
         return any(fnmatchcase(route, pattern) for pattern in self._ignored)
 
-    def _describe(
-        self,
-        match: ResolverMatch | None,
-        method: str | None,
-        status: int,
-        trace: Trace,
-        elapsed_ns: int,
-        cpu_ns: int | None,
-        received: str | None,
-        sent_bytes: int,
-        is_aborted: bool,
-    ) -> Described | None:
+    def _describe(self, trace: Trace, raw: tuple[Any, ...]) -> Described | None:
         """Return key, microseconds and counters; called when the recorder folds, not in the request."""
+        match, method, status, elapsed_ns, cpu_ns, received, sent_bytes, is_aborted = raw
         route = route_of(match)
         if self._ignored and self._is_ignored(route):
             return None

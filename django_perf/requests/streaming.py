@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from django.http import FileResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -34,9 +34,9 @@ def follow(response: StreamingHttpResponse, trace: Trace, finish: Callable[[Body
         # Wrapping its iterator would switch wsgi.file_wrapper (sendfile) off, so its length is taken on trust.
         body.sent_bytes, body.is_complete = _length(response), True
     elif response.is_async:
-        response.streaming_content = _follow_async(response.streaming_content, body, trace)
+        response.streaming_content = _follow_async(cast(AsyncIterator[Any], response.streaming_content), body, trace)
     else:
-        response.streaming_content = _follow_sync(iter(response.streaming_content), body, trace)
+        response.streaming_content = _follow_sync(cast(Iterator[Any], response.streaming_content), body, trace)
     _on_close(response, lambda: finish(body))
 
 

@@ -57,7 +57,7 @@ def install() -> None:
     default = databases[DEFAULT_DB_ALIAS]
     if OWN_ALIAS not in databases and _wants_own_file(default):
         own = connections.configure_settings({OWN_ALIAS: _own_file(default), DEFAULT_DB_ALIAS: {}})
-        connections.settings = _Databases(databases, own[OWN_ALIAS])  # type: ignore[misc]
+        connections.settings = _Databases(databases, own[OWN_ALIAS])
 
 
 class _Databases(dict[str, dict[str, Any]]):
@@ -104,4 +104,3 @@ def _own_file(default: dict[str, Any]) -> dict[str, Any]:
         },
         "DJANGO_PERF_OWN": True,
     }
-

@@ -121,7 +121,7 @@ def _merge_rows(alias: str, bucket: Bucket, added: dict[int, Aggregate]) -> None
         _store(alias, bucket, {id_: _sum(stored.get(id_), added[id_]) for id_ in ids})
 
 
-def _read(data: bytes) -> Aggregate:
+def _read(data: bytes | memoryview[int]) -> Aggregate:
     """Read a stored row; a damaged one counts as empty and is counted, one of a newer version stops the step."""
     try:
         return Aggregate.from_bytes(bytes(data))

@@ -47,7 +47,7 @@ class Holder:
         return True
 
     def _unlocked(self, leases: QuerySet[Lease]) -> QuerySet[Lease]:
-        """Pass by a row that is locked: its holder works, or was stopped inside a transaction; never queue behind it."""
+        """Pass by a locked row: its holder works, or was stopped inside a transaction; never queue behind it."""
         can_skip = connections[self.alias].features.has_select_for_update_skip_locked
         return leases.select_for_update(skip_locked=True) if can_skip else leases
 

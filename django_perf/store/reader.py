@@ -141,7 +141,7 @@ class Snapshot:
         names = {id_: labels for id_, labels in self._names(kind) if wanted is None or wanted(labels)}
         for id_, bucket, data in self._rows(kind, span, None if wanted is None else list(names)):
             if id_ in names:
-                yield names[id_], bucket, bytes(data)
+                yield names[id_], bucket, data
         for minute, key, data in self._fresh[kind.name]:
             if span.start <= minute < span.end and (wanted is None or wanted(key[1:])):
                 yield key[1:], minute, data
@@ -164,7 +164,9 @@ class Snapshot:
             rows = rows.filter(series_id__in=ids)
         for segment in segments(span.start, span.end, self._rolled):
             wanted = _by_name(segment) if ids is not None else _by_range(segment)
-            yield from rows.filter(wanted).values_list("series_id", "bucket", "data").iterator(chunk_size=5_000)
+            found = rows.filter(wanted).values_list("series_id", "bucket", "data")
+            for id_, bucket, data in found.iterator(chunk_size=5_000):
+                yield id_, bucket, bytes(data)
 
 
 def consistent(alias: str, read: Callable[[Snapshot], Answer]) -> Answer:

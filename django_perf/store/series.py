@@ -31,9 +31,9 @@ def key_of(series: Series) -> Key:
 
 
 def numbered(alias: str, table: Table, minute: int) -> dict[int, dict[int, Aggregate]]:
-    """Return the aggregates of `table` by number of the kind and by series id, making rows for new series under the cluster's caps.
+    """Return the aggregates of `table` by kind number and series id; make rows for new series.
 
-    Surplus names are merged into (other): every count is kept. last_seen is refreshed once an hour.
+    Names above the cluster's caps are merged into (other): every count is kept. last_seen is refreshed once an hour.
     """
     hashes = {hash_of(key): key for key in table}
     known = _find(alias, hashes)

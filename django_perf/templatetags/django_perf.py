@@ -36,7 +36,7 @@ def get(row: dict[str, Value], name: str) -> Value:
 @register.simple_tag
 def endpoint_url(row: dict[str, Value], since: str) -> str:
     """Return the address of the page of an endpoint: our own, the recorded name is only a parameter of it."""
-    query = urlencode({"route": row["name"], "method": row["method"], "since": since})
+    query = urlencode({"route": str(row["name"]), "method": str(row["method"]), "since": since})
     return f"{reverse('admin:django_perf_performance_endpoint')}?{query}"
 
 

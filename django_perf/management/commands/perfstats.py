@@ -86,5 +86,3 @@ def _write_csv(table: Table, out: Any) -> None:
 def _safe_cell(value: Value) -> Value:
     """Keep a spreadsheet from taking a text for a formula."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-
-

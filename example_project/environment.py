@@ -1,0 +1,70 @@
+"""Turn environment variables into Django settings; pure functions of the text they are given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+POSTGRES_SCHEMES = ("postgres", "postgresql")
+CONN_MAX_AGE_S = 60
+REDIS_TIMEOUT_S = 1.0
+
+
+def database_from_url(url: str, sqlite_file: Path) -> dict[str, Any]:
+    """Return a DATABASES entry for postgres://user:pass@host:port/name or sqlite:///file, else of `sqlite_file`."""
+    if not url:
+        return sqlite_database(str(sqlite_file))
+    parts = urlsplit(url)
+    if parts.scheme in POSTGRES_SCHEMES:
+        return postgres_database(parts)
+    if parts.scheme == "sqlite" and len(parts.path) > 1:
+        return sqlite_database(unquote(parts.path[1:]))
+    raise ValueError(
+        f"DATABASE_URL has the scheme {parts.scheme!r}; use postgres://user:password@host:port/name or sqlite:///file"
+    )
+
+
+def postgres_database(parts: SplitResult) -> dict[str, Any]:
+    """Return the PostgreSQL entry; an absent part is left to libpq's own default."""
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": unquote(parts.hostname or ""),
+        "PORT": str(parts.port or ""),
+        "CONN_MAX_AGE": CONN_MAX_AGE_S,
+        "CONN_HEALTH_CHECKS": True,
+    }
+
+
+def sqlite_database(name: str) -> dict[str, Any]:
+    """Return the SQLite entry, set up for several writing processes."""
+    options = {
+        # Without WAL a writer blocks all readers; without IMMEDIATE two transactions that read first and then write
+        # fail at once with "database is locked", whatever the timeout says.
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+    }
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": name, "OPTIONS": options}
+
+
+def cache_from_url(url: str, max_connections: int) -> dict[str, Any]:
+    """Return a CACHES entry: Redis at `url`, or a cache per process when there is no URL."""
+    if not url:
+        return {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    options = {
+        "CONNECTION_POOL_KWARGS": {"max_connections": max_connections},
+        "SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_S,
+        "SOCKET_TIMEOUT": REDIS_TIMEOUT_S,
+        # A cache may forget, never fail a request: without Redis the shop is slower, not down.
+        "IGNORE_EXCEPTIONS": True,
+    }
+    return {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url, "OPTIONS": options}
+
+
+def comma_separated(text: str) -> frozenset[str]:
+    """Return the names in `a, b,c`, in the spelling of the routes (`n_plus_one` means `n-plus-one`)."""
+    return frozenset(name.strip().replace("_", "-") for name in text.split(",") if name.strip())
