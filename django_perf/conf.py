@@ -80,8 +80,12 @@ def _read() -> Settings:
     found = [problem.text for problem in problems(raw)]
     if found:
         raise ImproperlyConfigured("; ".join(found))
-    given: dict[str, Any] = {key.lower(): value for key, value in raw.items()}
-    return Settings(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    given: dict[str, Any] = {key.lower(): _frozen(value) for key, value in raw.items()}
+    return Settings(**given)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def forget_settings(*, setting: str, **kwargs: object) -> None:
