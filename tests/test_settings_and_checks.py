@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.db import connection
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_perf import conf
+from django_perf.checks import check_middleware, check_settings, check_tables
+
+ROOT = Path(__file__).parents[1]
+
+
+def ids(messages):
+    return [message.id for message in messages]
+
+
+def test_the_project_as_it_is_passes(settings):
+    assert ids(check_settings()) == ids(check_middleware()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("FLUSH_INTERVALL", "FLUSH_INTERVAL"), ("SLOW_REQUESTS", "SLOW_REQUEST_SECONDS"), ("enabled", "ENABLED")],
+)
+def test_an_unknown_name_is_an_error_with_the_nearest_right_one(settings, name, near):
+    settings.DJANGO_PERF = {name: 10}
+    (message,) = check_settings()
+    assert message.id == "django_perf.E001"
+    assert name in message.msg
+    assert near in message.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ENABLED", "yes"),
+        ("FLUSH_INTERVAL", 0),
+        ("FLUSH_INTERVAL", "10"),
+        ("FLUSH_INTERVAL", True),
+        ("FLUSH_INTERVAL", float("nan")),
+        ("SLOW_REQUEST_SECONDS", -1),
+        ("IGNORE_ROUTES", "admin/*"),
+        ("IGNORE_ROUTES", [1]),
+        ("WORKER_SLOTS", 0),
+        ("WORKER_SLOTS", 1.5),
+        ("DATABASE", ""),
+    ],
+)
+def test_an_ill_typed_value_is_an_error_that_says_what_it_takes(settings, name, value):
+    settings.DJANGO_PERF = {name: value}
+    (message,) = check_settings()
+    assert message.id == "django_perf.E002"
+    assert message.hint.startswith("It takes")
+    with pytest.raises(ImproperlyConfigured, match=name):
+        conf.get_settings()
+
+
+def test_settings_that_are_no_dict_are_an_error(settings):
+    settings.DJANGO_PERF = ["ENABLED"]
+    assert ids(check_settings()) == ["django_perf.E002"]
+
+
+def test_an_alias_that_does_not_exist_is_an_error_that_lists_those_that_do(settings):
+    settings.DJANGO_PERF = {"DATABASE": "elsewhere"}
+    (message,) = check_settings()
+    assert message.id == "django_perf.E003"
+    assert "default" in message.hint
+
+
+def test_a_missing_middleware_is_a_warning(settings):
+    settings.MIDDLEWARE = settings.MIDDLEWARE[1:]
+    assert ids(check_middleware()) == ["django_perf.W001"]
+
+
+def test_a_middleware_in_the_wrong_place_is_a_warning(settings):
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE[1:], settings.MIDDLEWARE[0]]
+    assert ids(check_middleware()) == ["django_perf.W002"]
+
+
+@pytest.mark.django_db
+def test_missing_tables_are_a_warning_because_an_error_would_stop_migrate():
+    assert check_tables(databases=["default"]) == []
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE django_perf_delta RENAME TO elsewhere")
+    (message,) = check_tables(databases=["default"])
+    assert message.id == "django_perf.W003"
+    assert not message.is_serious()
+    assert "migrate" in message.hint
+
+
+def test_a_check_without_databases_asks_no_database():
+    assert check_tables(databases=None) == []
+
+
+def test_the_checks_are_registered(settings):
+    settings.DJANGO_PERF = {"NONSENSE_NAME": 1}
+    assert "django_perf.E001" in ids(run_checks())
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+names = st.sampled_from([item.name.upper() for item in fields(conf.Settings)]) | st.text(max_size=20)
+
+
+@given(json_values | st.dictionaries(names, json_values, max_size=4))
+def test_any_settings_either_have_problems_or_can_be_read(raw):
+    if not list(conf.problems(raw)):
+        conf.Settings(**{key.lower(): value for key, value in raw.items()})
+
+
+def test_override_settings_is_honoured_both_ways(settings):
+    settings.DJANGO_PERF = {"FLUSH_INTERVAL": 3}
+    assert conf.get_settings().flush_interval == 3
+    settings.DJANGO_PERF = {}
+    assert conf.get_settings().flush_interval == 10.0
+
+
+def test_every_setting_is_documented_with_its_default():
+    text = (ROOT / "docs" / "settings.md").read_text()
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", text, re.MULTILINE))
+    assert set(rows) == {item.name.upper() for item in fields(conf.Settings)}
+    for item in fields(conf.Settings):
+        shown = "[]" if item.default == () else str(item.default)
+        assert f"`{shown}`" in rows[item.name.upper()]
+
+
+def test_every_check_is_documented():
+    source = (ROOT / "django_perf" / "checks.py").read_text()
+    used = set(re.findall(r"django_perf\.([EWI]\d{3})", source))
+    documented = set(re.findall(r"^## .*?([EWI]\d{3})", (ROOT / "docs" / "checks.md").read_text(), re.MULTILINE))
+    assert used == documented
+
+
+@pytest.mark.django_db
+def test_no_migration_is_missing():
+    call_command("makemigrations", "django_perf", check=True, dry_run=True, verbosity=0)
