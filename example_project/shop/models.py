@@ -55,9 +55,12 @@ class Product(models.Model):
         return self.name
 
     @classmethod
-    def from_db(cls, db: str | None, field_names: Collection[str], values: Sequence[Any]) -> Product:
-        """Remember the category; read from the row, because asking a deferred field would cost a query."""
-        product = super().from_db(db, field_names, values)
+    def from_db(cls, db: str | None, field_names: Collection[str], values: Sequence[Any], **kwargs: Any) -> Product:
+        """Remember the category; read from the row, because asking a deferred field would cost a query.
+
+        `kwargs` is what Django 6.1 adds: the mode in which related rows are fetched.
+        """
+        product = super().from_db(db, field_names, values, **kwargs)
         product.stored_category_id = product.__dict__.get("category_id")
         return product
 
