@@ -39,6 +39,7 @@ class PerfConfig(AppConfig):
         from .metrics.flusher import Flusher
         from .metrics.recorder import recorder
         from .process.sampler import Sampler
+        from .requests.folding import fold
         from .requests.measure import note_exception
         from .store import alias, housekeeping, writer
 
@@ -46,7 +47,7 @@ class PerfConfig(AppConfig):
         connection_created.connect(instrument.install, dispatch_uid="django_perf.db")
         got_request_exception.connect(note_exception, dispatch_uid="django_perf.exceptions")
         post_migrate.connect(alias.migrate_own_file, sender=self, dispatch_uid="django_perf.store")
-        recorder.enabled = settings.record_commands
+        recorder.expand, recorder.enabled = fold, settings.record_commands
         Sampler(recorder.busy_seconds, settings.worker_slots).publish(recorder)
         chore = housekeeping.Housekeeper()
         self.flusher = Flusher(recorder, writer.write, interval=settings.flush_interval, chore=chore)

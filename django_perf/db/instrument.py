@@ -16,7 +16,7 @@ from ..metrics.aggregate import Key
 from ..metrics.catalog import ENDPOINT_QUERY
 from ..metrics.guard import count_fault
 from ..metrics.recorder import recorder
-from ..metrics.trace import current
+from ..metrics.trace import FOLD_AT, PAUSED, Trace, current
 from .fingerprint import MAX_SQL, normalise
 
 _MAX_REMEMBERED = 2_000
@@ -43,25 +43,33 @@ class QueryTimer:
             self._note_failed(sql, perf_counter_ns() - started_ns)
             raise
         try:
-            self._note(sql, perf_counter_ns() - started_ns, False)
+            elapsed_ns = perf_counter_ns() - started_ns
+            trace = current.get()
+            if trace is None or trace is PAUSED:
+                self._note_outside(trace, sql, elapsed_ns, 0)
+            else:
+                key = self._keys.get(sql) if type(sql) is str else None
+                trace.statements.append((key or self._key(sql), elapsed_ns))
+                if len(trace.statements) >= FOLD_AT:
+                    trace.fold_statements()
         except Exception as fault:
             count_fault("query", fault)
         return result
 
     def _note_failed(self, sql: Any, elapsed_ns: int) -> None:
         try:
-            self._note(sql, elapsed_ns, True)
+            trace = current.get()
+            if trace is None or trace is PAUSED:
+                self._note_outside(trace, sql, elapsed_ns, 1)
+            else:
+                trace.statements.append((self._key(sql), elapsed_ns))
+                trace.fail(self._key(sql))
         except Exception as fault:
             count_fault("query", fault)
 
-    def _note(self, sql: Any, elapsed_ns: int, failed: bool) -> None:
-        trace = current.get()
-        if trace is not None:
-            trace.queries += 1
-            trace.query_ns += elapsed_ns
-            trace.add(self._key(sql), (elapsed_ns + 500) // 1000, failed)
-        elif recorder.enabled:
-            recorder.record(ENDPOINT_QUERY, self._key(sql)[1:], (elapsed_ns + 500) // 1000, (int(failed),))
+    def _note_outside(self, trace: Trace | None, sql: Any, elapsed_ns: int, errors: int) -> None:
+        if trace is None and recorder.enabled:
+            recorder.record(ENDPOINT_QUERY, self._key(sql)[1:], (elapsed_ns + 500) // 1000, (errors,))
 
     def _key(self, sql: Any) -> Key:
         """Return the key of a statement; psycopg's SQL objects and bytes are named by their type."""

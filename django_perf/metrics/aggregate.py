@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import add
 
 from ..exceptions import DamagedPayload
 from . import varint
@@ -26,10 +27,8 @@ class Aggregate:
     def add_all(self, values: Sequence[int], counters: Sequence[int] = ()) -> None:
         """Count each of `values` and add `counters`, which are sums over all of them."""
         self.histogram.add_all(values)
-        own = self.counters
-        for index, increment in enumerate(counters):
-            if increment:
-                own[index] += increment
+        if counters:
+            self.counters = list(map(add, self.counters, counters))
 
     def merge(self, other: Aggregate) -> None:
         """Add `other`; counters that only a newer version knows are kept behind ours."""

@@ -56,6 +56,7 @@ class Flusher:
         """Forget the thread: also runs in a forked child, where only the forking thread lives on."""
         self._stop = Event()
         self._done = Event()
+        self._starting = Lock()
         self._flushing = Lock()
         self._thread: Thread | None = None
         self._pending = None
@@ -64,12 +65,13 @@ class Flusher:
 
     def start(self) -> None:
         """Start the thread of this process; a second call does nothing."""
-        if self._thread is not None or self._stop.is_set():
-            return
-        self._started = time.time()
-        self._thread = Thread(target=self._run, name="django_perf flusher", daemon=True)
-        self._thread.start()
-        atexit.register(self.stop)
+        with self._starting:  # critical section: two first requests at once start one thread
+            if self._thread is not None or self._stop.is_set():
+                return
+            self._started = time.time()
+            self._thread = Thread(target=self._run, name="django_perf flusher", daemon=True)
+            self._thread.start()
+            atexit.register(self.stop)
 
     def stop(self) -> None:
         """Ask the thread for a last flush, marked final, and wait up to the deadline."""
@@ -91,7 +93,11 @@ class Flusher:
         with self._flushing:  # critical section: one flush at a time, guards _pending and the back-off
             if not final and time.monotonic() < self._not_before:
                 return False
-            sent = self._send_pending() and self._send(self._collect(final))
+            try:
+                sent = self._send_pending() and self._send(self._collect(final))
+            except Exception as error:  # gathering failed: the thread lives on, and the next flush has the rest
+                self._recorder.lost("error", f"flusher: {type(error).__name__}")
+                sent = False
         if sent and not final:
             self._run_chore()
         return sent

@@ -14,7 +14,7 @@ from typing import Any
 
 from .aggregate import Aggregate, Key, Table, new_aggregate
 from .cardinality import Cardinality
-from .catalog import KINDS, LOSS, NO_REQUEST, Kind
+from .catalog import LOSS, NO_REQUEST, REQUEST, Kind
 from .histogram import Histogram
 from .trace import PAUSED, Trace, current
 
@@ -22,12 +22,9 @@ logger = logging.getLogger("django_perf")
 
 # One entry of a commit: key, values, counters, and a histogram of further values or None.
 Entry = tuple[Key, Sequence[int], Sequence[int], Histogram | None]
-Described = tuple[Key, int, Sequence[int]]
-Describe = Callable[[Trace, tuple[Any, ...]], Described | None]
-# A finished request: when, its trace, and what `describe(trace, raw)` makes a key, microseconds and counters of; None
-# leaves the request out. It is called when the queue is folded, so that no request waits for it.
-Finished = tuple[float, Trace, Describe, tuple[Any, ...]]
-FOLD_AT = 64
+# Turns finished requests, whatever the feature that measures them queues, into (minute, entry).
+Expand = Callable[[list[Any]], Iterable[tuple[int, Entry]]]
+FOLD_AT = 128
 _LOG_EVERY_S = 60.0
 _MAX_LOGGED = 200
 
@@ -35,7 +32,7 @@ _MAX_LOGGED = 200
 class Recorder:
     """Hold the aggregates of this process, by UTC minute of finish and by series.
 
-    Thread-safe. A finished request is appended to `finished` without a lock; every 64th takes the lock and folds the
+    Thread-safe. A finished request is appended to `finished` without a lock; every 128th takes the lock and folds the
     queue into the aggregates, cheaper than one by one (warm caches), and no thread ever waits: whoever finds the lock
     taken leaves the work to its holder. Fork-safe: a child starts empty, with a new
     lock, and the parent keeps what it had. Nothing is recorded until `enabled` is set. `wake` is called at the first
@@ -51,7 +48,8 @@ class Recorder:
         self._cardinality = Cardinality()
         self._logged: dict[str, float] = {}
         # Finished requests that are not folded yet, and requests at work: their operations are atomic without a lock.
-        self.finished: deque[Finished] = deque()
+        self.finished: deque[Any] = deque()
+        self.expand: Expand = lambda rows: ()
         self.running: set[Trace] = set()
         self._reset()
         _instances.add(self)
@@ -63,7 +61,7 @@ class Recorder:
         self.running.clear()
         self._tables: dict[int, Table] = {}
         self._series = 0
-        self._asleep = True
+        self.is_asleep = True
         self._busy_us = 0
 
     # --- requests -------------------------------------------------------------------------------------------------
@@ -71,7 +69,7 @@ class Recorder:
     def fold(self) -> None:
         """Merge the queue of finished requests into the aggregates, unless another thread is at it.
 
-        To be called by whoever finds `needs_folding` after appending to the queue.
+        To be called by whoever finds the queue at FOLD_AT, or `is_asleep`, after appending to it.
         """
         if self._lock.acquire(blocking=False):
             try:
@@ -79,15 +77,6 @@ class Recorder:
             finally:
                 self._lock.release()
         self._wake_up()
-
-    @property
-    def needs_folding(self) -> bool:
-        """Tell whether the queue is long, or the flusher of this process is not awake yet."""
-        return len(self.finished) >= FOLD_AT or self._asleep
-
-    def abandon(self, trace: Trace) -> None:
-        """Forget `trace`: an ignored request, or one of django_perf's own pages."""
-        self.running.discard(trace)
 
     def busy_seconds(self) -> float:
         """Return the seconds that requests have kept this process's slots busy, running ones included."""
@@ -99,19 +88,16 @@ class Recorder:
     def _fold_locked(self) -> None:
         finished = self.finished
         # A bounded number: other threads go on appending.
-        for _ in range(len(finished)):
-            at, trace, describe, raw = finished.popleft()
-            described = describe(trace, raw)
-            if described is not None and self.enabled:
-                self._fold_one(self._tables.setdefault(int(at) // 60, {}), trace, *described)
+        rows = [finished.popleft() for _ in range(len(finished))]
+        if not (rows and self.enabled):
+            return
+        for minute, (key, values, counters, folded) in self.expand(rows):
+            self._add(self._table(minute), key, values, counters, folded)
+            if key[0] == REQUEST.name:
+                self._busy_us += sum(values)
 
-    def _fold_one(self, table: Table, trace: Trace, key: Key, elapsed_us: int, counters: Sequence[int]) -> None:
-        self._busy_us += elapsed_us
-        self._add(table, key, (elapsed_us,), counters)
-        for own_key, values, own_counters, folded in _scoped(trace, key[1], key[2]):
-            self._add(table, own_key, values, own_counters, folded)
-        if trace.dropped:
-            self._count(table, "series in one request", trace.dropped)
+    def _table(self, minute: int) -> Table:
+        return self._tables.setdefault(minute, {})
 
     # --- anything else --------------------------------------------------------------------------------------------
 
@@ -176,14 +162,14 @@ class Recorder:
             return
         minute = int(self._clock()) // 60
         with self._lock:  # critical section: guards the tables and the admitted names
-            table = self._tables.setdefault(minute, {})
+            table = self._table(minute)
             for key, values, counters, folded in entries:
                 self._add(table, key, values, counters, folded)
         self._wake_up()
 
     def _wake_up(self) -> None:
-        if self._asleep and self.wake is not None:
-            self._asleep = False
+        if self.is_asleep and self.wake is not None:
+            self.is_asleep = False
             self.wake()
 
     def _add(
@@ -209,13 +195,6 @@ class Recorder:
     def _count(self, table: Table, detail: str, count: int) -> None:
         """Count dropped measurements; a loss itself is always admitted."""
         self._add(table, (LOSS.name, "dropped", detail), (count,), ())
-
-
-def _scoped(trace: Trace, route: str, method: str) -> Iterator[Entry]:
-    """Yield the trace's series with (route, method) filled in."""
-    for key, values, failures, folded in trace.measurements():
-        full = (key[0], route, method, *key[1:]) if KINDS[key[0]].scoped else key
-        yield full, values, (failures,) if failures else (), folded
 
 
 _instances: weakref.WeakSet[Recorder] = weakref.WeakSet()

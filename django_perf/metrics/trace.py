@@ -17,67 +17,90 @@ MAX_SERIES = 10_000
 
 
 class Trace:
-    """Hold the measurements of one request, keyed by (kind, *labels) less the labels that only its end supplies."""
+    """Hold the measurements of one request, keyed by (kind, *labels) less the labels that only its end supplies.
 
-    __slots__ = (
-        "_failures",
-        "_folded",
-        "_values",
-        "cpu_started_ns",
-        "dropped",
-        "error",
-        "ignored",
-        "queries",
-        "query_ns",
-        "started_ns",
-    )
+    What most requests never set is a default of the class: an instance costs three attributes.
+    """
+
+    ignored = False
+    error: str | None = None
+    dropped = 0
+    # All other measurements; None until there is one.
+    more: More | None = None
 
     def __init__(self, started_ns: int, cpu_started_ns: int = 0) -> None:
         self.started_ns = started_ns
         self.cpu_started_ns = cpu_started_ns
-        self.queries = self.query_ns = self.dropped = 0
-        self.ignored = False
-        # Made when needed: most requests fail nothing and fold nothing, and three dicts are a tenth of our whole price.
-        self.error: str | None = None
-        self._values: dict[Key, list[int]] | None = None
-        self._failures: dict[Key, int] | None = None
-        self._folded: dict[Key, Histogram] | None = None
+        # (key, nanoseconds) of each database statement; the timer of the connection appends to it directly.
+        self.statements: list[tuple[Key, int]] = []
 
     def add(self, key: Key, value: int, failed: bool = False) -> None:
         """Add one measurement; `failed` counts it as an error too."""
-        if self._values is None:
-            self._values = {key: [value]}
-        elif (values := self._values.get(key)) is not None:
-            values.append(value)
-            if len(values) >= FOLD_AT:
-                self._fold(key, values)
-        elif len(self._values) < MAX_SERIES:
-            self._values[key] = [value]
-        else:
+        if self.more is None:
+            self.more = More()
+        if not self.more.add(key, value):
             self.dropped += 1
-        if failed:
-            self._fail(key)
+        elif failed:
+            self.fail(key)
 
-    def _fold(self, key: Key, values: list[int]) -> None:
-        self._folded = self._folded or {}
-        self._folded.setdefault(key, Histogram()).add_all(values)
-        values.clear()
+    def fail(self, key: Key) -> None:
+        """Count an error of a series."""
+        if self.more is None:
+            self.more = More()
+        self.more.failures[key] = self.more.failures.get(key, 0) + 1
 
-    def _fail(self, key: Key) -> None:
-        self._failures = self._failures or {}
-        self._failures[key] = self._failures.get(key, 0) + 1
+    def fold_statements(self) -> None:
+        """Move the statements to the other measurements: there are too many to keep each."""
+        statements, self.statements = self.statements, []
+        for key, elapsed_ns in statements:
+            self.add(key, (elapsed_ns + 500) // 1000)
+        assert self.more is not None
+        self.more.queries += len(statements)
+        self.more.query_ns += sum(elapsed_ns for _, elapsed_ns in statements)
+
+    @property
+    def queries(self) -> int:
+        """Return the number of database statements so far."""
+        return len(self.statements) + (self.more.queries if self.more else 0)
+
+    @property
+    def query_ns(self) -> int:
+        """Return the time of database statements so far."""
+        return sum(elapsed_ns for _, elapsed_ns in self.statements) + (self.more.query_ns if self.more else 0)
+
+
+class More:
+    """Hold the measurements of a request other than its plain statements; `queries` counts those folded into it."""
+
+    def __init__(self) -> None:
+        self.failures: dict[Key, int] = {}
+        self.queries = 0
+        self.query_ns = 0
+        self._values: dict[Key, list[int]] = {}
+        self._folded: dict[Key, Histogram] = {}
+
+    def add(self, key: Key, value: int) -> bool:
+        """Add one value; False when there are too many series."""
+        values = self._values.get(key)
+        if values is None:
+            if len(self._values) >= MAX_SERIES:
+                return False
+            self._values[key] = [value]
+            return True
+        values.append(value)
+        if len(values) >= FOLD_AT:
+            self._folded.setdefault(key, Histogram()).add_all(values)
+            values.clear()
+        return True
 
     def measurements(self) -> Iterator[tuple[Key, list[int], int, Histogram | None]]:
         """Yield (key, values, failures, histogram of folded values or None) of each series."""
-        failures, folded = self._failures or {}, self._folded or {}
-        for key, values in (self._values or {}).items():
-            yield key, values, failures.get(key, 0), folded.get(key)
+        for key in self._values | self.failures:
+            yield key, self._values.get(key, []), self.failures.get(key, 0), self._folded.get(key)
 
 
 class _Paused(Trace):
     """Swallow measurements: what runs under it is django_perf's own work."""
-
-    __slots__ = ()
 
     def add(self, key: Key, value: int, failed: bool = False) -> None:
         """Forget the measurement."""

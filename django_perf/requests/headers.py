@@ -9,27 +9,22 @@ from django.http.response import HttpResponseBase
 from ..metrics.trace import Trace
 
 
-def may_see_timing(request: HttpRequest) -> bool:
-    """Tell whether a developer reads the answer: in DEBUG, or staff.
+def set_server_timing(request: HttpRequest, response: HttpResponseBase, trace: Trace, elapsed_ns: int) -> None:
+    """Set `Server-Timing` where only a developer reads it: in DEBUG, or for staff and in no shared cache.
 
     The public never gets it: the time of the database tells whether a user exists (Django CVE-2024-39329 and kin).
-    Only a user whom the view has already loaded is looked at: a header is not worth a query.
     """
-    if django_settings.DEBUG:
-        return True
-    known = request.__dict__
-    user = known.get("_cached_user") or known.get("_acached_user")
-    return bool(user and user.is_active and user.is_staff)
-
-
-def set_server_timing(response: HttpResponseBase, trace: Trace, elapsed_ns: int) -> None:
-    """Set `Server-Timing`, unless a shared cache may store the response and show it to the public."""
-    if not (django_settings.DEBUG or _keep_private(response)):
+    if not (django_settings.DEBUG or (_is_known_staff(request) and _keep_private(response))):
         return
-    db_ms = trace.query_ns / 1e6
-    total_ms = elapsed_ns / 1e6
+    total_ms, db_ms = elapsed_ns / 1e6, trace.query_ns / 1e6
     parts = {"total": total_ms, "db": db_ms, "cache": 0.0, "app": max(0.0, total_ms - db_ms)}
     response.headers["Server-Timing"] = ", ".join(f"{name};dur={value:.1f}" for name, value in parts.items())
+
+
+def _is_known_staff(request: HttpRequest) -> bool:
+    """Look only at a user whom the view has already loaded: a header is not worth a query."""
+    user = getattr(request, "_cached_user", None)
+    return bool(user and user.is_active and user.is_staff)
 
 
 def _keep_private(response: HttpResponseBase) -> bool:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import sys
 from fnmatch import fnmatchcase
 from time import perf_counter_ns, thread_time_ns, time
-from typing import Any, cast
+from typing import cast
 
+from django.conf import settings as django_settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from ..conf import Settings
-from ..metrics.catalog import EXCEPTION, REQUEST
-from ..metrics.recorder import Described, Recorder
+from ..metrics.recorder import FOLD_AT, Recorder
 from ..metrics.trace import Trace, current
-from .endpoints import method_of, route_of, status_class
-from .headers import may_see_timing, set_server_timing
+from .endpoints import route_of
+from .headers import set_server_timing
 from .slow_log import log_slow_request
 from .streaming import Body, follow
 
@@ -33,12 +33,7 @@ class Meter:
         self._ignored = settings.ignore_routes
         self._sets_response_time = settings.response_time_header
         self._sets_server_timing = settings.server_timing
-
-    def start(self, is_async: bool) -> Trace:
-        """Begin the trace of a request. CPU time is that of the thread, so a coroutine, which shares it, has none."""
-        trace = Trace(perf_counter_ns(), 0 if is_async else thread_time_ns())
-        self._recorder.running.add(trace)
-        return trace
+        self._is_debug = django_settings.DEBUG
 
     def finish(self, request: HttpRequest, response: HttpResponseBase, trace: Trace) -> None:
         """Commit a complete response, or follow a streamed one to its end; set the headers."""
@@ -46,19 +41,21 @@ class Meter:
         if response.streaming:
             self._follow(request, cast(StreamingHttpResponse, response), trace)
         else:
-            self._commit(request, trace, elapsed_ns, response.status_code, len(cast(HttpResponse, response).content))
+            sent_bytes = len(cast(HttpResponse, response).content)
+            self._commit(request, trace, elapsed_ns, response.status_code, sent_bytes, False)
         if self._sets_response_time:
-            # Past HttpHeaders.__setitem__, which encodes and decodes name and value: a twelfth of our whole price.
-            response.headers._store["x-response-time"] = ("X-Response-Time", f"{elapsed_ns / 1e9:.4f}s")
-        if self._sets_server_timing and may_see_timing(request):
-            set_server_timing(response, trace, elapsed_ns)
+            # By integers: formatting a float is slow. And past HttpHeaders.__setitem__, which encodes and decodes.
+            whole, rest = divmod((elapsed_ns + 50_000) // 100_000, 10_000)
+            response.headers._store["x-response-time"] = ("X-Response-Time", f"{whole}.{rest:04d}s")
+        if self._sets_server_timing and (self._is_debug or "_cached_user" in request.__dict__):
+            set_server_timing(request, response, trace, elapsed_ns)
 
     def fail(self, request: HttpRequest, trace: Trace, error: BaseException) -> None:
         """Commit a request whose exception leaves the middleware chain; a worker told to stop counts as aborted."""
         is_error = isinstance(error, Exception)
         if is_error and trace.error is None:
             trace.error = type(error).__qualname__
-        self._commit(request, trace, perf_counter_ns() - trace.started_ns, 500, 0, is_aborted=not is_error)
+        self._commit(request, trace, perf_counter_ns() - trace.started_ns, 500, 0, not is_error)
 
     def _follow(self, request: HttpRequest, response: StreamingHttpResponse, trace: Trace) -> None:
         is_head = request.method == "HEAD"  # its body is never read, so nobody went away
@@ -72,55 +69,27 @@ class Meter:
         follow(response, trace, finish)
 
     def _commit(
-        self,
-        request: HttpRequest,
-        trace: Trace,
-        elapsed_ns: int,
-        status: int,
-        sent_bytes: int,
-        is_aborted: bool = False,
+        self, request: HttpRequest, trace: Trace, elapsed_ns: int, status: int, sent_bytes: int, is_aborted: bool
     ) -> None:
         recorder = self._recorder
         recorder.running.discard(trace)
         if trace.ignored:
             return
-        cpu_ns = thread_time_ns() - trace.cpu_started_ns if trace.cpu_started_ns else None
+        if self._ignored and self._is_ignored(route_of(request.resolver_match)):
+            return
+        cpu_ns = thread_time_ns() - trace.cpu_started_ns if trace.cpu_started_ns else -1
         received = request.META.get("CONTENT_LENGTH")
-        raw = (request.resolver_match, request.method, status, elapsed_ns, cpu_ns, received, sent_bytes, is_aborted)
-        recorder.finished.append((time(), trace, self._describe, raw))
-        if recorder.needs_folding:
+        match, method = request.resolver_match, request.method
+        finished = recorder.finished
+        # In the order of folding.Finished.
+        finished.append((time(), trace, match, method, status, elapsed_ns, cpu_ns, received, sent_bytes, is_aborted))
+        if len(finished) >= FOLD_AT or recorder.is_asleep:
             recorder.fold()
-        if elapsed_ns >= self._slow_ns and not self._is_ignored(route_of(request.resolver_match)):
+        if elapsed_ns >= self._slow_ns:
             log_slow_request(request, status, elapsed_ns, trace)
 
     def _is_ignored(self, route: str) -> bool:
         return any(fnmatchcase(route, pattern) for pattern in self._ignored)
-
-    def _describe(self, trace: Trace, raw: tuple[Any, ...]) -> Described | None:
-        """Return key, microseconds and counters; called when the recorder folds, not in the request."""
-        match, method, status, elapsed_ns, cpu_ns, received, sent_bytes, is_aborted = raw
-        route = route_of(match)
-        if self._ignored and self._is_ignored(route):
-            return None
-        if trace.error is not None:
-            trace.add((EXCEPTION.name, trace.error), 1)
-        # In the order of catalog.REQUEST.counters.
-        counters = (
-            (status >= 500 and not is_aborted) or trace.error is not None,
-            is_aborted,
-            (cpu_ns or 0) // 1000,
-            cpu_ns is not None,
-            _number(received),
-            sent_bytes,
-            trace.queries,
-            trace.query_ns // 1000,
-        )
-        return (REQUEST.name, route, method_of(method), status_class(status)), (elapsed_ns + 500) // 1000, counters
-
-
-def _number(length: str | None) -> int:
-    """Read a Content-Length; a proxy may pass any text on, and 18 digits fit every counter."""
-    return int(length) if length and len(length) < 18 and length.isascii() and length.isdecimal() else 0
 
 
 def note_exception(**kwargs: object) -> None:

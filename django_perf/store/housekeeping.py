@@ -6,9 +6,10 @@ import os
 import socket
 import time
 
+from ..exceptions import UnknownPayload
 from .compactor import compact
 from .lease import Holder
-from .models import Delta, Lease, Process, Rollup, Series
+from .models import Delta, Process, Rollup, Series
 from .retention import expire
 from .writer import own_connection
 
@@ -35,7 +36,11 @@ def tidy(alias: str) -> int | None:
     holder = Holder(alias, f"{socket.gethostname()}:{os.getpid()}")
     if not holder.acquire():
         return None
-    merged = compact(holder)
+    try:
+        merged = compact(holder)
+    except UnknownPayload:
+        holder.release()  # a process of the version that wrote it can go on at once
+        raise
     expire(alias)
     return merged
 
@@ -43,9 +48,7 @@ def tidy(alias: str) -> int | None:
 def clear(alias: str) -> None:
     """Delete every measurement. The generation stays, so that a compactor at work notices and gives up."""
     holder = Holder(alias, f"clear:{socket.gethostname()}:{os.getpid()}")
-    Lease.objects.using(alias).get_or_create(name="compactor")
-    Lease.objects.using(alias).filter(name="compactor").update(owner=holder.owner, expires=time.time() + 60)
-    holder.acquire()
+    holder.take_over()
     with holder.change() as lease:
         for model in (Delta, Rollup, Process, Series):
             model._base_manager.using(alias).all()._raw_delete(alias)

@@ -46,6 +46,14 @@ class Holder:
             self.generation = lease.generation
         return True
 
+    def take_over(self) -> None:
+        """Take the lease from whoever has it, after the change it may be in the middle of."""
+        leases = Lease.objects.using(self.alias)
+        leases.get_or_create(name=NAME)
+        leases.filter(name=NAME).update(owner=self.owner, expires=time.time() + DURATION_S)
+        # Under our name nobody else can raise it any more.
+        self.generation = leases.get(name=NAME).generation
+
     def _unlocked(self, leases: QuerySet[Lease]) -> QuerySet[Lease]:
         """Pass by a locked row: its holder works, or was stopped inside a transaction; never queue behind it."""
         can_skip = connections[self.alias].features.has_select_for_update_skip_locked

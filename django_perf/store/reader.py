@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
@@ -81,14 +82,22 @@ class Sum:
     def quantiles(self, wanted: Sequence[float]) -> list[float]:
         """Return quantiles, given in ascending order."""
         if self._histogram is None:
-            self._histogram = Histogram()
-            self._histogram.merge_bytes(self._packed)
+            self._histogram = _merged(self._packed)
         return self._histogram.quantiles(wanted)
 
     def counter(self, kind: Kind, name: str) -> int:
         """Return a counter by name; 0 where no row had it yet."""
         index = kind.counters.index(name)
         return self.counters[index] if index < len(self.counters) else 0
+
+
+def _merged(payloads: list[bytes]) -> Histogram:
+    """Merge what can be read: a row whose counts are damaged costs the report its own values only."""
+    histogram = Histogram()
+    for data in payloads:
+        with suppress(DamagedPayload):
+            histogram.merge_bytes((data,))
+    return histogram
 
 
 class Snapshot:
@@ -132,14 +141,18 @@ class Snapshot:
     def points(self, kind: Kind, span: Range, step: int, wanted: Wanted | None = None) -> list[tuple[int, Sum]]:
         """Return (first minute, sum over the series) for every `step` minutes of `span`, empty ones too."""
         found: dict[int, Sum] = {minute: Sum() for minute in range(floor(span.start, step), span.end, step)}
-        for _, minute, data in self._read(kind, span, wanted):
+        for _, minute, data in self._read(kind, span, wanted, step):
             self._add(found[floor(minute, step)], data)
         return list(found.items())
 
-    def _read(self, kind: Kind, span: Range, wanted: Wanted | None) -> Iterator[tuple[Labels, int, bytes]]:
-        """Yield (labels, minute, packed aggregate) of rollups and of what waits."""
+    def _read(
+        self, kind: Kind, span: Range, wanted: Wanted | None, step: int = TIERS[-1].size
+    ) -> Iterator[tuple[Labels, int, bytes]]:
+        """Yield (labels, minute, packed aggregate) of rollups, in buckets that fit into `step`, and of what waits."""
         names = {id_: labels for id_, labels in self._names(kind) if wanted is None or wanted(labels)}
-        for id_, bucket, data in self._rows(kind, span, None if wanted is None else list(names)):
+        coarsest = max(tier.number for tier in TIERS if step % tier.size == 0)
+        parts = segments(span.start, span.end, self._rolled, coarsest)
+        for id_, bucket, data in self._rows(kind, parts, None if wanted is None else list(names)):
             if id_ in names:
                 yield names[id_], bucket, data
         for minute, key, data in self._fresh[kind.name]:
@@ -157,12 +170,12 @@ class Snapshot:
         for row in Series.objects.using(self.alias).filter(kind=kind.name):
             yield row.id, key_of(row)[1:]
 
-    def _rows(self, kind: Kind, span: Range, ids: list[int] | None) -> Iterator[tuple[int, int, bytes]]:
+    def _rows(self, kind: Kind, parts: Iterable[Segment], ids: list[int] | None) -> Iterator[tuple[int, int, bytes]]:
         """Yield (series id, bucket, packed aggregate); `ids` narrows it to a few series."""
         rows = Rollup.objects.using(self.alias).filter(kind=kind.number)
         if ids is not None:
             rows = rows.filter(series_id__in=ids)
-        for segment in segments(span.start, span.end, self._rolled):
+        for segment in parts:
             wanted = _by_name(segment) if ids is not None else _by_range(segment)
             found = rows.filter(wanted).values_list("series_id", "bucket", "data")
             for id_, bucket, data in found.iterator(chunk_size=5_000):

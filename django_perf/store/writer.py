@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -44,6 +45,8 @@ def own_connection() -> Iterator[str]:
 def _rows(batch: Batch) -> Iterator[Delta]:
     """Yield a row for each minute; an idle process writes an empty one, which says that it lives."""
     tables = batch.tables or {int(batch.taken) // 60: {}}
+    # JSON has no NaN, and PostgreSQL would refuse the whole flush for one.
+    levels = {name: level for name, level in batch.levels.items() if math.isfinite(level)}
     for minute, table in sorted(tables.items()):
         yield Delta(
             flush_id=batch.id,
@@ -54,6 +57,6 @@ def _rows(batch: Batch) -> Iterator[Delta]:
             started=batch.origin.started,
             taken=batch.taken,
             is_final=batch.final,
-            levels=batch.levels,
+            levels=levels,
             payload=pack(table),
         )

@@ -20,7 +20,10 @@ def trace():
 
 
 def shapes(trace):
-    return {key[1:]: (len(values), failures) for key, values, failures, _ in trace.measurements()}
+    """Return {(alias, shape): (count, errors)}."""
+    failures = trace.more.failures if trace.more else {}
+    keys = [key for key, _ in trace.statements]
+    return {key[1:]: (keys.count(key), failures.get(key, 0)) for key in keys}
 
 
 @pytest.mark.parametrize("alias", ["default", "sqlite"])

@@ -14,6 +14,9 @@ from django_perf.requests import streaming
 from django_perf.requests.middleware import TimingMiddleware
 from tests.requests import urls
 
+# Closing a response closes old connections, which counts as access.
+pytestmark = pytest.mark.django_db
+
 
 def test_a_request_is_named_by_its_route_method_and_status_class(visitor, measured):
     visitor.get("/fine/17")
@@ -84,7 +87,6 @@ def test_a_content_length_that_is_no_number_counts_as_zero(measured, length):
     assert measured.only()["bytes_in"] == 0
 
 
-@pytest.mark.django_db
 def test_queries_of_the_request_are_counted_and_timed(visitor, measured):
     visitor.get("/queries/3")
     counters = measured.only()
@@ -115,26 +117,22 @@ class TestServerTiming:
     def test_a_visitor_never_gets_it(self, visitor):
         assert "Server-Timing" not in visitor.get("/").headers
 
-    @pytest.mark.django_db
-    def test_staff_gets_it_where_the_view_has_loaded_the_user(self, admin_client):
+        def test_staff_gets_it_where_the_view_has_loaded_the_user(self, admin_client):
         response = admin_client.get("/user")
         assert response.headers["Server-Timing"].startswith("total;dur=")
         assert response.headers["Cache-Control"] == "private"
 
-    @pytest.mark.django_db
-    def test_it_causes_no_query_of_its_own(self, admin_client, measured):
+        def test_it_causes_no_query_of_its_own(self, admin_client, measured):
         response = admin_client.get("/")
         assert "Server-Timing" not in response.headers
         assert measured.only()["queries"] == 0
 
-    @pytest.mark.django_db
-    def test_a_response_that_shared_caches_store_never_carries_it(self, admin_client):
+        def test_a_response_that_shared_caches_store_never_carries_it(self, admin_client):
         response = admin_client.get("/public")
         assert "Server-Timing" not in response.headers
         assert response.headers["Cache-Control"] == "public, max-age=60"
 
-    @pytest.mark.django_db
-    def test_a_user_who_is_no_staff_does_not_get_it(self, client, django_user_model):
+        def test_a_user_who_is_no_staff_does_not_get_it(self, client, django_user_model):
         client.force_login(django_user_model.objects.create_user("visitor"))
         assert "Server-Timing" not in client.get("/user").headers
 
@@ -149,8 +147,7 @@ class TestServerTiming:
 
 
 class TestStreams:
-    @pytest.mark.django_db
-    def test_a_stream_is_measured_when_it_is_closed_with_its_bytes_and_queries(self, visitor, measured):
+        def test_a_stream_is_measured_when_it_is_closed_with_its_bytes_and_queries(self, visitor, measured):
         response = visitor.get("/stream")
         assert measured("request") == {}
         assert b"".join(response.streaming_content) == b"12345six"
@@ -158,8 +155,7 @@ class TestStreams:
         counters = measured.only()
         assert (counters["bytes_out"], counters["queries"], counters["aborted"], counters["errors"]) == (8, 1, 0, 0)
 
-    @pytest.mark.django_db
-    def test_an_exception_in_mid_stream_is_an_error_behind_a_200(self, visitor, measured):
+        def test_an_exception_in_mid_stream_is_an_error_behind_a_200(self, visitor, measured):
         response = visitor.get("/broken-stream")
         with pytest.raises(LookupError):
             list(response.streaming_content)
@@ -168,8 +164,7 @@ class TestStreams:
         assert keys["request"][3] == "2xx"
         assert keys["exception"][3] == "LookupError"
 
-    @pytest.mark.django_db
-    def test_a_client_that_goes_away_is_counted_apart(self, visitor, measured):
+        def test_a_client_that_goes_away_is_counted_apart(self, visitor, measured):
         response = visitor.get("/stream")
         next(iter(response.streaming_content))
         response.close()
@@ -211,7 +206,6 @@ class TestStreams:
         assert (body.sent_bytes, body.is_complete, body.error) == (3, True, None)
 
 
-@pytest.mark.django_db
 class TestAsync:
     def test_a_coroutine_view_is_measured_without_cpu_time(self, async_visitor, measured):
         assert async_to_sync(async_visitor.get)("/fine-async").status_code == 200
