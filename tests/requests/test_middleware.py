@@ -117,22 +117,22 @@ class TestServerTiming:
     def test_a_visitor_never_gets_it(self, visitor):
         assert "Server-Timing" not in visitor.get("/").headers
 
-        def test_staff_gets_it_where_the_view_has_loaded_the_user(self, admin_client):
+    def test_staff_gets_it_where_the_view_has_loaded_the_user(self, admin_client):
         response = admin_client.get("/user")
         assert response.headers["Server-Timing"].startswith("total;dur=")
         assert response.headers["Cache-Control"] == "private"
 
-        def test_it_causes_no_query_of_its_own(self, admin_client, measured):
+    def test_it_causes_no_query_of_its_own(self, admin_client, measured):
         response = admin_client.get("/")
         assert "Server-Timing" not in response.headers
         assert measured.only()["queries"] == 0
 
-        def test_a_response_that_shared_caches_store_never_carries_it(self, admin_client):
+    def test_a_response_that_shared_caches_store_never_carries_it(self, admin_client):
         response = admin_client.get("/public")
         assert "Server-Timing" not in response.headers
         assert response.headers["Cache-Control"] == "public, max-age=60"
 
-        def test_a_user_who_is_no_staff_does_not_get_it(self, client, django_user_model):
+    def test_a_user_who_is_no_staff_does_not_get_it(self, client, django_user_model):
         client.force_login(django_user_model.objects.create_user("visitor"))
         assert "Server-Timing" not in client.get("/user").headers
 
@@ -147,7 +147,7 @@ class TestServerTiming:
 
 
 class TestStreams:
-        def test_a_stream_is_measured_when_it_is_closed_with_its_bytes_and_queries(self, visitor, measured):
+    def test_a_stream_is_measured_when_it_is_closed_with_its_bytes_and_queries(self, visitor, measured):
         response = visitor.get("/stream")
         assert measured("request") == {}
         assert b"".join(response.streaming_content) == b"12345six"
@@ -155,7 +155,7 @@ class TestStreams:
         counters = measured.only()
         assert (counters["bytes_out"], counters["queries"], counters["aborted"], counters["errors"]) == (8, 1, 0, 0)
 
-        def test_an_exception_in_mid_stream_is_an_error_behind_a_200(self, visitor, measured):
+    def test_an_exception_in_mid_stream_is_an_error_behind_a_200(self, visitor, measured):
         response = visitor.get("/broken-stream")
         with pytest.raises(LookupError):
             list(response.streaming_content)
@@ -164,7 +164,7 @@ class TestStreams:
         assert keys["request"][3] == "2xx"
         assert keys["exception"][3] == "LookupError"
 
-        def test_a_client_that_goes_away_is_counted_apart(self, visitor, measured):
+    def test_a_client_that_goes_away_is_counted_apart(self, visitor, measured):
         response = visitor.get("/stream")
         next(iter(response.streaming_content))
         response.close()
