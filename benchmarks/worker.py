@@ -29,9 +29,10 @@ _CHECKED = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
-_PROMETHEUS = ["django_prometheus.middleware.PrometheusBeforeMiddleware"], [
-    "django_prometheus.middleware.PrometheusAfterMiddleware"
-]
+_PROMETHEUS = (
+    ["django_prometheus.middleware.PrometheusBeforeMiddleware"],
+    ["django_prometheus.middleware.PrometheusAfterMiddleware"],
+)
 # Name: apps, middleware in front, middleware behind, database engine.
 CONFIGURATIONS: dict[str, tuple[list[str], list[str], list[str], str]] = {
     "bare": ([], [], [], "django.db.backends.sqlite3"),

@@ -80,7 +80,8 @@ def _page(snapshot: Snapshot, window: Window, kind: Kind, wanted: Wanted | None,
     now, before = (_total(snapshot, kind, one, wanted) for one in (window, window.before))
     cards = _cards(kind, now, before, window)
     charted = window if len_minutes(window) >= _LEAST_CHART_MINUTES else last(f"{_LEAST_CHART_MINUTES}m", window.now)
-    charts = _charts(kind, snapshot.points(kind, charted.span, charted.step, wanted), charted)
+    points = _settled(snapshot.points(kind, charted.span, charted.step, wanted), charted.now)
+    charts = _charts(kind, points, charted)
     return Page(window, health(snapshot, window), cards, charts, tables)
 
 
@@ -124,10 +125,21 @@ def _card(
     change, tone = "no comparison", "calm"
     if now is not None and before:
         share = (now - before) / before
-        change = "as before" if abs(share) < 0.005 else f"{share:+.0%} against the time before"
+        change = f"{abs(share):.0%} {'more' if share > 0 else 'less'} than before"
+        if abs(share) < 0.005:
+            change = "as before"
         if is_bad_when_up and abs(share) >= 0.1:
             tone = "bad" if share > 0 else "good"
     return Card(label, text_of(now, unit), change, tone)
+
+
+def _settled(points: list[tuple[int, Sum]], now: float) -> list[tuple[int, Sum]]:
+    """Leave out a last point younger than a minute: the workers have not flushed it yet, so it would look like a fall.
+
+    Unless it is all there is.
+    """
+    is_young = now - points[-1][0] * 60 < 60
+    return points[:-1] if is_young and any(sum_.count for _, sum_ in points[:-1]) else points
 
 
 def _charts(kind: Kind, points: list[tuple[int, Sum]], window: Window) -> list[Chart]:

@@ -13,6 +13,7 @@ from django.template.response import TemplateResponse
 from ..exceptions import PerfError
 from ..metrics.names import clean
 from ..metrics.recorder import recorder
+from ..reports.requests import REQUESTS
 from ..reports.window import PRESETS
 from ..requests.measure import ignore_request
 from ..store.alias import store_alias
@@ -25,8 +26,8 @@ _DEFAULT_RANGE = PRESETS[0]
 
 def overview(request: HttpRequest, site: AdminSite) -> HttpResponse:
     """Show the whole site."""
-    since, sort = request.GET.get("since", _DEFAULT_RANGE), request.GET.get("sort")
-    context = {"title": "Performance", "page_name": "overview", "sort": sort}
+    since, sort = request.GET.get("since") or _DEFAULT_RANGE, request.GET.get("sort")
+    context = {"title": "Performance", "page_name": "overview", "sort": sort or REQUESTS.order}
     return _respond(request, site, "overview", since, context, lambda snapshot: pages.overview(snapshot, since, sort))
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import add
 
-from ..exceptions import DamagedPayload
-from . import varint
+from . import frame
 from .catalog import KINDS
 from .histogram import Histogram
 
@@ -35,22 +34,6 @@ class Aggregate:
         self.histogram.merge(other.histogram)
         self.counters = add_counters(self.counters, other.counters)
 
-    def to_bytes(self, level: int = 0) -> bytes:
-        """Pack the counters and then the histogram; `level` as in Histogram.to_bytes()."""
-        out = bytearray()
-        varint.put(out, len(self.counters))
-        for value in self.counters:
-            varint.put(out, value)
-        return bytes(out) + self.histogram.to_bytes(level)
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Aggregate:
-        """Read what to_bytes() wrote; errors as in Histogram.from_bytes()."""
-        aggregate = cls()
-        aggregate.counters, position = take_counters(data)
-        aggregate.histogram = Histogram.from_bytes(data[position:])
-        return aggregate
-
 
 def new_aggregate(key: Key) -> Aggregate:
     """Return an empty aggregate with the counters of the key's kind; none for a kind that only a newer version has."""
@@ -58,13 +41,18 @@ def new_aggregate(key: Key) -> Aggregate:
     return Aggregate(len(kind.counters) if kind else 0)
 
 
-def take_counters(data: bytes) -> tuple[list[int], int]:
-    """Return the counters at the start of a packed aggregate and where its histogram begins."""
-    try:
-        (count,), position = varint.take(data, 0, 1)
-        return varint.take(data, position, count)
-    except IndexError as error:
-        raise DamagedPayload("an aggregate ends inside its counters") from error
+def pack_aggregates(aggregates: Iterable[Aggregate], level: int = 6) -> bytes:
+    """Pack aggregates into one frame, in their order."""
+    own = list(aggregates)
+    return frame.pack([one.histogram.parts() for one in own], [one.counters for one in own], level)
+
+
+def unpack_aggregate(packed: frame.Frame, index: int) -> Aggregate:
+    """Return one aggregate of a frame; errors as in Frame."""
+    aggregate = Aggregate()
+    aggregate.histogram.merge_parts(packed.parts(index))
+    aggregate.counters = packed.counters(index)
+    return aggregate
 
 
 def add_counters(own: list[int], other: Sequence[int]) -> list[int]:

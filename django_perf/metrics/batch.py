@@ -9,7 +9,8 @@ import zlib
 from dataclasses import dataclass, field
 
 from ..exceptions import DamagedPayload, UnknownPayload
-from .aggregate import Aggregate, Key, Table
+from .aggregate import Key, Table, pack_aggregates, unpack_aggregate
+from .frame import Frame
 
 VERSION = 1
 _LENGTH_BYTES = 4
@@ -50,38 +51,33 @@ def own_origin(host: str, started: float) -> Origin:
 
 
 def pack(table: Table) -> bytes:
-    """Pack a table: version, deflated (length of the head, head as JSON, packed series one behind the other).
-
-    The head lists every key with the length of its series, so that a reader can pass over what it does not want.
-    """
-    packed = [series.to_bytes() for series in table.values()]
-    head = json.dumps(
-        [[*key, len(data)] for key, data in zip(table, packed, strict=True)], separators=(",", ":")
-    ).encode()
+    """Pack a table: version, length of the deflated keys, the keys as JSON, a frame with the series in order."""
+    keys = zlib.compress(json.dumps(list(table), separators=(",", ":")).encode(), 1)
     # Level 1: a fifth of the time of level 6, for a tenth more bytes, of rows that live two minutes.
-    body = zlib.compress(b"".join((len(head).to_bytes(_LENGTH_BYTES, "big"), head, *packed)), 1)
-    return bytes((VERSION,)) + body
+    head = bytes((VERSION,)) + len(keys).to_bytes(_LENGTH_BYTES, "big")
+    return head + keys + pack_aggregates(table.values(), 1)
 
 
-def split(payload: bytes) -> list[tuple[Key, bytes]]:
-    """Take apart what pack() wrote into keys and still packed aggregates.
+def split(payload: bytes) -> tuple[list[Key], Frame]:
+    """Return the keys and the frame of what pack() wrote.
 
     Raises UnknownPayload for a version of the future, DamagedPayload for anything else that cannot be read.
     """
     if not payload or payload[0] != VERSION:
         raise UnknownPayload(f"payload version {payload[:1].hex() or 'missing'}, this code reads {VERSION}")
+    start = 1 + _LENGTH_BYTES
+    end = start + int.from_bytes(payload[1:start], "big")
     try:
-        body = zlib.decompress(payload[1:])
-        start = _LENGTH_BYTES + int.from_bytes(body[:_LENGTH_BYTES], "big")
-        parts = []
-        for *labels, length in json.loads(body[_LENGTH_BYTES:start]):
-            parts.append((tuple(labels), body[start : start + length]))
-            start += length
+        keys = [tuple(key) for key in json.loads(zlib.decompress(payload[start:end]))]
     except (zlib.error, ValueError, TypeError) as error:
         raise DamagedPayload(f"payload cannot be read: {type(error).__name__}") from error
-    return parts
+    frame = Frame(payload[end:])
+    if frame.length != len(keys):
+        raise DamagedPayload(f"a payload of {len(keys)} keys and {frame.length} series")
+    return keys, frame
 
 
 def unpack(payload: bytes) -> Table:
     """Read what pack() wrote; errors as in split()."""
-    return {key: Aggregate.from_bytes(data) for key, data in split(payload)}
+    keys, frame = split(payload)
+    return {key: unpack_aggregate(frame, index) for index, key in enumerate(keys)}

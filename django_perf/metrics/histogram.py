@@ -7,24 +7,18 @@ The layout is that of HdrHistogram (G. Tene): integers below 64 have a bucket ea
 from __future__ import annotations
 
 import math
-import zlib
-from array import array
 from collections.abc import Iterable, Sequence
-from sys import byteorder
+from operator import add
 
-from ..exceptions import DamagedPayload, UnknownPayload
-from . import varint
+from ..exceptions import DamagedPayload
+from . import frame
 
-VERSION = 1
 QUANTILE_ERROR = 0.02
 # 2**50 us are 35 years, 2**50 bytes a petabyte: larger values share the last bucket, so indices stay small.
 MAX_VALUE = 2**50 - 1
 
 _SUB_BITS = 5
 _EXACT = 2 << _SUB_BITS
-_SPARSE, _DEFLATED = 0, 0x40
-_TYPECODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
-_HEADER_FIELDS = 6
 
 
 def bucket_index(value: int) -> int:
@@ -85,9 +79,7 @@ class Histogram:
 
     def merge(self, other: Histogram) -> None:
         """Add the counts of `other`; any order of merging gives the same result."""
-        counts = self.counts
-        for index, count in other.counts.items():
-            counts[index] = counts.get(index, 0) + count
+        self.merge_counts(other.counts.items())
         self.count += other.count
         self.sum += other.sum
         self.min = min(self.min, other.min)
@@ -125,22 +117,52 @@ class Histogram:
         guess = min(max(guess, (1 - QUANTILE_ERROR) * highest), (1 + QUANTILE_ERROR) * lowest)
         return float(min(max(guess, self.min), self.max))
 
-    def to_bytes(self, level: int = 0) -> bytes:
-        """Pack into bytes that start with the version; equal histograms give equal bytes.
+    def parts(self) -> frame.Parts:
+        """Return what a frame packs."""
+        return self.counts, self.count, self.sum, self.min, self.max
 
-        `level` > 0 deflates the counts where that makes them smaller (stored rollups); 0 leaves them raw, for a
-        caller who compresses many histograms together.
+    def merge_parts(self, parts: frame.Parts) -> None:
+        """Add what a frame unpacked."""
+        counts, count, total, lowest, highest = parts
+        self.merge_counts(counts.items())
+        self.count += count
+        self.sum += total
+        self.min = min(self.min, lowest)
+        self.max = max(self.max, highest)
+
+    def merge_counts(self, counts: Iterable[tuple[int, int]]) -> None:
+        """Add (bucket, count) pairs alone."""
+        own = self.counts
+        get = own.get
+        for index, count in counts:
+            own[index] = get(index, 0) + count
+
+    def to_bytes(self) -> bytes:
+        """Pack into bytes that start with the version; equal histograms give equal bytes, however they were merged."""
+        return frame.pack([self.parts()])
+
+    @classmethod
+    def merged(cls, packed: Iterable[tuple[frame.Frame, int]]) -> Histogram:
+        """Merge histograms of frames by adding slices: a page merges thousands, a third as dear as one by one.
+
+        One whose buckets are damaged is left out: the head of its frame has said how many values it holds.
         """
-        out = bytearray((VERSION,))
-        if not self.count:
-            return bytes(out)
-        offset = min(self.counts)
-        code, body = _encode_counts(self.counts, offset)
-        if level:
-            code, body = _deflate(code, body, level)
-        for value in (self.count, self.sum, self.min, self.max, offset, code):
-            varint.put(out, value)
-        return bytes(out + body)
+        cells = [0] * (bucket_index(MAX_VALUE) + 1)
+        histogram = cls()
+        for source, index in packed:
+            try:
+                first, counts = source.buckets(index)
+            except DamagedPayload:
+                continue
+            end = first + len(counts)
+            cells[first:end] = map(add, cells[first:end], counts)
+            histogram.min = min(histogram.min, source.rows[index][2])
+            histogram.max = max(histogram.max, source.rows[index][3])
+            histogram.sum += source.rows[index][1]
+        used = range(bucket_index(histogram.min), bucket_index(histogram.max) + 1)
+        histogram.counts = {at: cells[at] for at in used if cells[at]}
+        histogram.count = sum(histogram.counts.values())
+        return histogram
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Histogram:
@@ -148,110 +170,9 @@ class Histogram:
 
         Raises UnknownPayload for a version of the future, DamagedPayload for bytes that contradict themselves.
         """
+        packed = frame.Frame(data)
+        if packed.length != 1:
+            raise DamagedPayload(f"a frame of {packed.length} histograms, not of one")
         histogram = cls()
-        histogram.merge_bytes((data,))
+        histogram.merge_parts(packed.parts(0))
         return histogram
-
-    def merge_bytes(self, payloads: Iterable[bytes]) -> None:
-        """Add packed histograms without building an object for each: a page merges thousands of them."""
-        for data in payloads:
-            header, position = read_header(data)
-            if not header:
-                continue
-            count, total, lowest, highest, offset, code = header
-            counts = _decode_counts(data[position:], offset, code)
-            if sum(counts.values()) != count:
-                raise DamagedPayload(f"histogram of {count} values holds {sum(counts.values())}")
-            _add_counts(self.counts, counts)
-            self.count += count
-            self.sum += total
-            self.min = min(self.min, lowest)
-            self.max = max(self.max, highest)
-
-
-def read_header(data: bytes) -> tuple[list[int], int]:
-    """Return (count, sum, min, max, offset, code) and where the counts begin; an empty list for an empty histogram."""
-    if not data or data[0] != VERSION:
-        raise UnknownPayload(f"histogram version {data[:1].hex() or 'missing'}, this code reads {VERSION}")
-    if len(data) == 1:
-        return [], 1
-    try:
-        return varint.take(data, 1, _HEADER_FIELDS)
-    except IndexError as error:
-        raise DamagedPayload("histogram ends inside its header") from error
-
-
-def _add_counts(target: dict[int, int], counts: dict[int, int]) -> None:
-    if not target:
-        target.update(counts)
-        return
-    get = target.get
-    for index, count in counts.items():
-        target[index] = get(index, 0) + count
-
-
-def _encode_counts(counts: dict[int, int], offset: int) -> tuple[int, bytes]:
-    """Return (code, body), sparse or dense, whichever is smaller; ties go to sparse."""
-    span = max(counts) - offset + 1
-    width = _width(max(counts.values()))
-    # A sparse pair takes two bytes at least, so a full histogram need not try.
-    sparse = _sparse(counts, offset) if len(counts) * 2 <= span * width else None
-    if sparse is not None and len(sparse) <= span * width:
-        return _SPARSE, sparse
-    return width, _dense(counts, offset, span, width)
-
-
-def _width(largest: int) -> int:
-    return next(width for width in _TYPECODES if largest < 1 << 8 * width)
-
-
-def _sparse(counts: dict[int, int], offset: int) -> bytes:
-    out = bytearray()
-    previous = offset
-    for index in sorted(counts):
-        varint.put(out, index - previous)
-        varint.put(out, counts[index])
-        previous = index
-    return bytes(out)
-
-
-def _dense(counts: dict[int, int], offset: int, span: int, width: int) -> bytes:
-    cells = array(_TYPECODES[width], bytes(span * width))
-    for index, count in counts.items():
-        cells[index - offset] = count
-    return _little_endian(cells).tobytes()
-
-
-def _little_endian(cells: array[int]) -> array[int]:
-    if byteorder == "big":
-        cells.byteswap()
-    return cells
-
-
-def _deflate(code: int, body: bytes, level: int) -> tuple[int, bytes]:
-    """Deflate by Huffman codes alone: counts hold no repeats, and it beats the default by a tenth on these."""
-    packer = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS, 9, zlib.Z_HUFFMAN_ONLY)
-    packed = packer.compress(body) + packer.flush()
-    return (code | _DEFLATED, packed) if len(packed) < len(body) else (code, body)
-
-
-def _decode_counts(body: bytes, offset: int, code: int) -> dict[int, int]:
-    try:
-        if code & _DEFLATED:
-            body = zlib.decompress(body, -zlib.MAX_WBITS)
-        if code & ~_DEFLATED == _SPARSE:
-            return _read_sparse(body, offset)
-        cells = array(_TYPECODES[code & ~_DEFLATED], body)
-    except (IndexError, KeyError, ValueError, zlib.error) as error:
-        raise DamagedPayload(f"histogram counts cannot be read: {error}") from error
-    return {index: count for index, count in enumerate(_little_endian(cells), offset) if count}
-
-
-def _read_sparse(body: bytes, offset: int) -> dict[int, int]:
-    counts = {}
-    position, index = 0, offset
-    while position < len(body):
-        (gap, count), position = varint.take(body, position, 2)
-        index += gap
-        counts[index] = count
-    return counts

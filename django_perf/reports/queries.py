@@ -68,7 +68,7 @@ def _requests(snapshot: Snapshot, window: Window, wanted: set[Labels]) -> dict[L
     return counts
 
 
-def _totals(rows: Sequence[Statement]) -> Mapping[str, Value]:
+def _totals(snapshot: Snapshot, window: Window, rows: Sequence[Statement]) -> Mapping[str, Value]:
     return {
         "count": sum(row.sum.count for row in rows),
         "errors": sum(row.sum.counter(QUERY, "errors") for row in rows),

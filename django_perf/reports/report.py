@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ..store.reader import Snapshot
@@ -55,7 +55,7 @@ class Report(Generic[Row]):
     columns: tuple[Column[Row], ...]
     rows: Callable[[Snapshot, Window], list[Row]]
     enrich: Callable[[Snapshot, Window, list[Row]], None] | None = None
-    totals: Callable[[list[Row]], Mapping[str, Value]] = field(default=lambda rows: {})
+    totals: Callable[[Snapshot, Window, list[Row]], Mapping[str, Value]] = lambda snapshot, window, rows: {}
 
     def column(self, name: str) -> Column[Row]:
         """Return a column by name; raises KeyError that lists the names there are."""
@@ -81,7 +81,7 @@ class Report(Generic[Row]):
             columns=[{"name": one.name, "label": one.label, "unit": one.unit} for one in self.columns],
             details={one.name for one in self.columns if one.is_detail},
             rows=[{one.name: one.value(row) for one in self.columns} for row in shown],
-            totals=dict(self.totals(rows)),
+            totals=dict(self.totals(snapshot, window, rows)),
             found=len(rows),
         )
 

@@ -10,9 +10,10 @@ from .answer import Answer
 from .report import Table, Value
 from .text import short_sql, text_of
 
-_TEXT_UNITS = {"text"}
-_SQL_WIDTH = 60
 _WIDE = 200
+# A name is cut to what the terminal leaves it, within these; below the least, columns go instead.
+_TEXT_WIDTH, _LEAST_TEXT_WIDTH = 60, 24
+_GAP = 3
 
 
 def print_answer(result: Answer, out: Any) -> None:
@@ -21,7 +22,7 @@ def print_answer(result: Answer, out: Any) -> None:
 
     is_terminal = bool(getattr(out, "isatty", lambda: False)())
     console = Console(file=out, force_terminal=is_terminal, width=None if is_terminal else _WIDE, highlight=False)
-    for part in _parts(result):
+    for part in _parts(result, console.width):
         console.print(part)
 
 
@@ -34,23 +35,23 @@ def watch(read: Callable[[], Answer], every_s: float) -> None:
     with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
         try:
             while True:
-                live.update(Group(*_parts(read())), refresh=True)
+                live.update(Group(*_parts(read(), console.width)), refresh=True)
                 time.sleep(every_s)
         except KeyboardInterrupt:
             return
 
 
-def _parts(result: Answer) -> Iterable[Any]:
+def _parts(result: Answer, width: int) -> Iterable[Any]:
     from rich.text import Text
 
     since, until = (f"{moment:%Y-%m-%d %H:%M}" for moment in (result.window.since, result.window.until))
     yield Text(f"{since} to {until} UTC, last flush {result.health.last_flush or 'never'}", style="dim")
     for table in result.tables.values():
-        yield from _draw(table)
+        yield from _draw(table, width)
     yield _health_line(result)
 
 
-def _draw(table: Table) -> Iterable[Any]:
+def _draw(table: Table, width: int) -> Iterable[Any]:
     from rich import box
     from rich.table import Table as Grid
     from rich.text import Text
@@ -60,19 +61,51 @@ def _draw(table: Table) -> Iterable[Any]:
         return
     left_out = f", {len(table.rows)} of {table.found} shown" if table.found > len(table.rows) else ""
     grid = Grid(title=f"{table.title}{left_out}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in table.columns:
-        is_text = column["unit"] in _TEXT_UNITS
+    columns = _fitting(table, width)
+    text_width = _text_width(table, columns, width)
+    for column in columns:
+        is_text = column["unit"] == "text"
         grid.add_column(
             column["label"],
             justify="left" if is_text else "right",
-            overflow="ellipsis" if column["name"] == "sql" else "fold",
-            no_wrap=column["name"] == "sql" or not is_text,
-            max_width=_SQL_WIDTH if is_text else None,
+            overflow="ellipsis",
+            no_wrap=True,
+            max_width=text_width if is_text else None,
         )
     for row in table.rows:
         # Text, not str: a recorded name must never be read as rich's markup.
-        grid.add_row(*(Text(_cell(row[column["name"]], column)) for column in table.columns))
+        grid.add_row(*(Text(_cell(row[column["name"]], column)) for column in columns))
     yield grid
+
+
+def _fitting(table: Table, width: int) -> list[dict[str, str]]:
+    """Return the columns that `width` holds: it costs the details first and then the last ones, never a digit."""
+    columns = table.columns
+    if _width(table, columns, _LEAST_TEXT_WIDTH) > width:
+        columns = [column for column in columns if column["name"] not in table.details]
+    while len(columns) > 2 and _width(table, columns, _LEAST_TEXT_WIDTH) > width:
+        columns = columns[:-1]
+    return columns
+
+
+def _text_width(table: Table, columns: list[dict[str, str]], width: int) -> int:
+    """Return what the numbers leave of `width` to each text."""
+    widths = range(_TEXT_WIDTH, 0, -1)
+    return next((at_most for at_most in widths if _width(table, columns, at_most) <= width), 1)
+
+
+def _width(table: Table, columns: list[dict[str, str]], text_width: int) -> int:
+    """Return the width of `columns` when text is cut to `text_width`."""
+    return sum(_GAP + _column_width(table, column, text_width) for column in columns)
+
+
+def _column_width(table: Table, column: dict[str, str], text_width: int) -> int:
+    from rich.cells import cell_len
+
+    longest = max(cell_len(_cell(row[column["name"]], column)) for row in table.rows)
+    if column["unit"] == "text":
+        longest = min(longest, text_width)
+    return max(longest, cell_len(column["label"]))
 
 
 def _cell(value: Value, column: dict[str, str]) -> str:

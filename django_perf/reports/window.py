@@ -42,10 +42,13 @@ class Window:
 
     @property
     def before(self) -> Window:
-        """Return the window of the same length that ends where this one begins."""
+        """Return the window of the same length that ends where this one begins; all of it has passed.
+
+        Its beginning is rounded down, as in last(): it is twice as old, and kept in coarser buckets.
+        """
         length = self.span.end - self.span.start
-        span = Range(self.span.start - length, self.span.start)
-        return Window(span, span.start * 60 + self.seconds)
+        start = floor(self.span.start - length, resolution(2 * length))
+        return Window(Range(start, self.span.start), self.span.start * 60)
 
     @property
     def step(self) -> int:

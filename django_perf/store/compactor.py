@@ -20,14 +20,13 @@ from ..metrics.catalog import KINDS
 from ..metrics.recorder import recorder
 from .lease import NAME, Holder
 from .models import Delta, Lease, Process, Rollup
-from .series import chunked, numbered
+from .rows import pack_row, shard_of, unpack_row
+from .series import numbered
 from .tiers import TIERS, floor
 
 # A minute is taken up when the flushes that hold it have had time to arrive; later ones are merged all the same.
 GRACE_S = 20.0
 _DELTAS_AT_ONCE = 200
-_ROWS_AT_ONCE = 300
-_LEVEL = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,35 +123,37 @@ def _rolled_until(lease: Lease, tier: int, minute: int) -> int:
 
 def _merge_rows(alias: str, bucket: Bucket, added: dict[int, Aggregate]) -> None:
     """Add aggregates, by series id, to the rows of one bucket."""
-    for ids in chunked(sorted(added), _ROWS_AT_ONCE):
-        known = bucket.rows(alias).filter(series_id__in=ids)
-        stored = {id_: _read(data) for id_, data in known.values_list("series_id", "data")}
-        _store(alias, bucket, {id_: _sum(stored.get(id_), added[id_]) for id_ in ids})
+    shards: dict[int, dict[int, Aggregate]] = defaultdict(dict)
+    for id_, aggregate in added.items():
+        shards[shard_of(id_)][id_] = aggregate
+    known = bucket.rows(alias).filter(shard__in=list(shards)).values_list("shard", "data")
+    stored = {shard: _read(data) for shard, data in known}
+    for shard, series in shards.items():
+        _merge(stored.setdefault(shard, {}), series)
+    _store(alias, bucket, stored)
 
 
-def _read(data: bytes | memoryview[int]) -> Aggregate:
+def _merge(target: dict[int, Aggregate], added: dict[int, Aggregate]) -> None:
+    """Add to objects of the target's own: the added ones may be wanted for the next tier as they are."""
+    for id_, aggregate in added.items():
+        target.setdefault(id_, Aggregate()).merge(aggregate)
+
+
+def _read(data: bytes | memoryview[int]) -> dict[int, Aggregate]:
     """Read a stored row; a damaged one counts as empty and is counted, one of a newer version stops the step."""
     try:
-        return Aggregate.from_bytes(bytes(data))
+        return unpack_row(bytes(data))
     except DamagedPayload:
         recorder.lost("dropped", "a rollup cannot be read")
-        return Aggregate()
+        return {}
 
 
-def _sum(stored: Aggregate | None, added: Aggregate) -> Aggregate:
-    """Return the sum in an object of its own: `added` may be wanted for the next tier as it is."""
-    result = stored or Aggregate()
-    result.merge(added)
-    return result
-
-
-def _store(alias: str, bucket: Bucket, rows: dict[int, Aggregate]) -> None:
+def _store(alias: str, bucket: Bucket, shards: dict[int, dict[int, Aggregate]]) -> None:
     names = {"tier": bucket.tier, "kind": bucket.kind, "bucket": bucket.start}
     Rollup.objects.using(alias).bulk_create(
-        [Rollup(**names, series_id=id_, data=value.to_bytes(_LEVEL)) for id_, value in rows.items()],
-        batch_size=_ROWS_AT_ONCE,
+        [Rollup(**names, shard=shard, data=pack_row(series)) for shard, series in sorted(shards.items())],
         update_conflicts=True,
-        unique_fields=["tier", "kind", "bucket", "series"],
+        unique_fields=["tier", "kind", "bucket", "shard"],
         update_fields=["data"],
     )
 
@@ -203,10 +204,10 @@ def _first_bucket(alias: str, tier: int, start: int, end: int) -> int | None:
 
 def _make(alias: str, tier: int, start: int) -> None:
     for kind in KINDS.values():
-        rows: dict[int, Aggregate] = {}
+        shards: dict[int, dict[int, Aggregate]] = defaultdict(dict)
         finer = Rollup.objects.using(alias).filter(
             tier=tier - 1, kind=kind.number, bucket__gte=start, bucket__lt=start + TIERS[tier].size
         )
-        for id_, data in finer.values_list("series_id", "data").iterator(chunk_size=2_000):
-            rows[id_] = _sum(rows.get(id_), _read(data))
-        _store(alias, Bucket(tier, kind.number, start), rows)
+        for shard, data in finer.values_list("shard", "data").iterator(chunk_size=500):
+            _merge(shards[shard], _read(data))
+        _store(alias, Bucket(tier, kind.number, start), shards)

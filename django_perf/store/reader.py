@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
 from django.db.models import Q
 
 from ..exceptions import DamagedPayload, StoreBusy, UnknownPayload
-from ..metrics.aggregate import Key, add_counters, rolled_key, take_counters
+from ..metrics.aggregate import Key, rolled_key
 from ..metrics.batch import split
 from ..metrics.catalog import Kind
-from ..metrics.histogram import Histogram, read_header
+from ..metrics.frame import Added, Frame, add_rows, pack
+from ..metrics.histogram import Histogram
 from .lease import NAME
 from .models import Delta, Lease, Rollup, Series
-from .series import key_of
+from .rows import shard_of, split_row
 from .tiers import TIERS, Segment, floor, segments
 
 Answer = TypeVar("Answer")
@@ -28,6 +29,7 @@ Wanted = Callable[[Labels], bool]
 
 _ATTEMPTS = 8
 _BUCKETS_BY_NAME = 250
+_NOTHING = Frame(pack([]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,36 +45,49 @@ class Range:
         return (self.end - self.start) * 60
 
 
-@dataclass(slots=True)
 class Sum:
-    """Add up one series without unpacking a histogram until a quantile is asked for."""
+    """Add up one series; quantiles unpack its histograms, everything else reads the heads of the frames alone."""
 
-    count: int = 0
-    total: int = 0
-    max: int = 0
-    counters: list[int] = field(default_factory=list)
-    _packed: list[bytes] = field(default_factory=list)
-    _histogram: Histogram | None = None
+    __slots__ = ("_added", "_histogram", "_parts")
 
-    def add_packed(self, data: bytes) -> None:
-        """Add a packed aggregate."""
-        counters, position = take_counters(data)
-        histogram = data[position:]
-        header, _ = read_header(histogram)
-        if header:
-            self.count += header[0]
-            self.total += header[1]
-            self.max = max(self.max, header[3])
-        self.counters = add_counters(self.counters, counters)
-        self._packed.append(histogram)
+    def __init__(self) -> None:
+        self._parts: list[tuple[Frame, int]] = []
+        self._added: Added | None = None
+        self._histogram: Histogram | None = None
+
+    def add(self, frame: Frame, index: int) -> None:
+        """Add one aggregate of a frame."""
+        self._parts.append((frame, index))
 
     def merge(self, other: Sum) -> None:
         """Add another sum."""
-        self.count += other.count
-        self.total += other.total
-        self.max = max(self.max, other.max)
-        self.counters = add_counters(self.counters, other.counters)
-        self._packed += other._packed
+        self._parts += other._parts
+        self._added = self._histogram = None
+
+    def _settled(self) -> Added:
+        if self._added is None:
+            self._added = add_rows(frame.rows[index] for frame, index in self._parts)
+        return self._added
+
+    @property
+    def count(self) -> int:
+        """Return how many values there are."""
+        return self._settled()[0]
+
+    @property
+    def total(self) -> int:
+        """Return their sum."""
+        return self._settled()[1]
+
+    @property
+    def max(self) -> int:
+        """Return the largest."""
+        return self._settled()[2]
+
+    @property
+    def counters(self) -> list[int]:
+        """Return the counters, in the order of the kind."""
+        return self._settled()[3]
 
     @property
     def mean(self) -> float:
@@ -82,22 +97,13 @@ class Sum:
     def quantiles(self, wanted: Sequence[float]) -> list[float]:
         """Return quantiles, given in ascending order."""
         if self._histogram is None:
-            self._histogram = _merged(self._packed)
+            self._histogram = Histogram.merged(self._parts)
         return self._histogram.quantiles(wanted)
 
     def counter(self, kind: Kind, name: str) -> int:
         """Return a counter by name; 0 where no row had it yet."""
         index = kind.counters.index(name)
         return self.counters[index] if index < len(self.counters) else 0
-
-
-def _merged(payloads: list[bytes]) -> Histogram:
-    """Merge what can be read: a row whose counts are damaged costs the report its own values only."""
-    histogram = Histogram()
-    for data in payloads:
-        with suppress(DamagedPayload):
-            histogram.merge_bytes((data,))
-    return histogram
 
 
 class Snapshot:
@@ -114,72 +120,76 @@ class Snapshot:
         return list(Delta.objects.using(self.alias).filter(state=Delta.State.WAITING).order_by("taken"))
 
     @cached_property
-    def _fresh(self) -> dict[str, list[tuple[int, Key, bytes]]]:
-        """Return (minute, key, packed aggregate) by kind of what waits, with what it rolls into."""
-        fresh: dict[str, list[tuple[int, Key, bytes]]] = defaultdict(list)
+    def _fresh(self) -> dict[str, list[tuple[Labels, int, Frame, int]]]:
+        """Return (labels, minute, frame, index) by kind of what waits, with what it rolls into."""
+        fresh: dict[str, list[tuple[Labels, int, Frame, int]]] = defaultdict(list)
         for delta in self.waiting:
-            for key, data in self._split(delta):
-                fresh[key[0]].append((delta.minute, key, data))
-                if (rolled := rolled_key(key)) is not None:
-                    fresh[rolled[0]].append((delta.minute, rolled, data))
+            keys, frame = self._split(delta)
+            for index, key in enumerate(keys):
+                for own in (key, rolled_key(key)):
+                    if own is not None:
+                        fresh[own[0]].append((own[1:], delta.minute, frame, index))
         return fresh
 
-    def _split(self, delta: Delta) -> list[tuple[Key, bytes]]:
+    def _split(self, delta: Delta) -> tuple[list[Key], Frame]:
         try:
             return split(bytes(delta.payload))
         except (UnknownPayload, DamagedPayload):
             self.unread += 1
-            return []
+            return [], _NOTHING
 
     def sums(self, kind: Kind, span: Range, wanted: Wanted | None = None) -> dict[Labels, Sum]:
         """Return the sum over `span` of each series of `kind`; `wanted` narrows it to a few series by their labels."""
         found: dict[Labels, Sum] = defaultdict(Sum)
-        for labels, _, data in self._read(kind, span, wanted):
-            self._add(found[labels], data)
+        for labels, _, frame, index in self._read(kind, span, wanted):
+            found[labels].add(frame, index)
         return found
 
     def points(self, kind: Kind, span: Range, step: int, wanted: Wanted | None = None) -> list[tuple[int, Sum]]:
         """Return (first minute, sum over the series) for every `step` minutes of `span`, empty ones too."""
         found: dict[int, Sum] = {minute: Sum() for minute in range(floor(span.start, step), span.end, step)}
-        for _, minute, data in self._read(kind, span, wanted, step):
-            self._add(found[floor(minute, step)], data)
+        for _, minute, frame, index in self._read(kind, span, wanted, step):
+            found[floor(minute, step)].add(frame, index)
         return list(found.items())
 
     def _read(
         self, kind: Kind, span: Range, wanted: Wanted | None, step: int = TIERS[-1].size
-    ) -> Iterator[tuple[Labels, int, bytes]]:
-        """Yield (labels, minute, packed aggregate) of rollups, in buckets that fit into `step`, and of what waits."""
+    ) -> Iterator[tuple[Labels, int, Frame, int]]:
+        """Yield (labels, minute, frame, index) of rollups, in buckets that fit into `step`, and of what waits."""
         names = {id_: labels for id_, labels in self._names(kind) if wanted is None or wanted(labels)}
         coarsest = max(tier.number for tier in TIERS if step % tier.size == 0)
         parts = segments(span.start, span.end, self._rolled, coarsest)
-        for id_, bucket, data in self._rows(kind, parts, None if wanted is None else list(names)):
-            if id_ in names:
-                yield names[id_], bucket, data
-        for minute, key, data in self._fresh[kind.name]:
-            if span.start <= minute < span.end and (wanted is None or wanted(key[1:])):
-                yield key[1:], minute, data
-
-    def _add(self, target: Sum, data: bytes) -> None:
-        try:
-            target.add_packed(data)
-        except (UnknownPayload, DamagedPayload):
-            self.unread += 1
+        shards = None if wanted is None else sorted({shard_of(id_) for id_ in names})
+        for bucket, ids, frame in self._rows(kind, parts, shards):
+            for index, id_ in enumerate(ids):
+                if id_ in names:
+                    yield names[id_], bucket, frame, index
+        for labels, minute, frame, index in self._fresh[kind.name]:
+            if span.start <= minute < span.end and (wanted is None or wanted(labels)):
+                yield labels, minute, frame, index
 
     def _names(self, kind: Kind) -> Iterator[tuple[int, Labels]]:
         """Yield the id and the labels of each series of `kind`."""
-        for row in Series.objects.using(self.alias).filter(kind=kind.name):
-            yield row.id, key_of(row)[1:]
+        rows = Series.objects.using(self.alias).filter(kind=kind.name)
+        for id_, labels in rows.values_list("id", "labels").iterator(chunk_size=2_000):
+            yield id_, tuple(json.loads(labels))
 
-    def _rows(self, kind: Kind, parts: Iterable[Segment], ids: list[int] | None) -> Iterator[tuple[int, int, bytes]]:
-        """Yield (series id, bucket, packed aggregate); `ids` narrows it to a few series."""
+    def _rows(
+        self, kind: Kind, parts: Iterable[Segment], shards: list[int] | None
+    ) -> Iterator[tuple[int, Sequence[int], Frame]]:
+        """Yield (bucket, series ids, frame); `shards` narrows it to a few."""
         rows = Rollup.objects.using(self.alias).filter(kind=kind.number)
-        if ids is not None:
-            rows = rows.filter(series_id__in=ids)
+        if shards is not None:
+            rows = rows.filter(shard__in=shards)
         for segment in parts:
-            wanted = _by_name(segment) if ids is not None else _by_range(segment)
-            found = rows.filter(wanted).values_list("series_id", "bucket", "data")
-            for id_, bucket, data in found.iterator(chunk_size=5_000):
-                yield id_, bucket, bytes(data)
+            wanted = _by_range(segment) if shards is None else _by_name(segment)
+            for bucket, data in rows.filter(wanted).values_list("bucket", "data").iterator(chunk_size=1_000):
+                try:
+                    ids, frame = split_row(bytes(data))
+                except (UnknownPayload, DamagedPayload):
+                    self.unread += 1
+                else:
+                    yield bucket, ids, frame
 
 
 def consistent(alias: str, read: Callable[[Snapshot], Answer]) -> Answer:

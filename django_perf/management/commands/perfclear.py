@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error as DatabaseError
 
 from ...store.housekeeping import clear
 from ...store.writer import own_connection
@@ -23,6 +24,9 @@ class Command(BaseCommand):
         """Ask, then delete."""
         if options["interactive"] and input("Delete all measurements? Type yes: ") != "yes":
             raise CommandError("nothing was deleted")
-        with own_connection() as alias:
-            clear(alias)
+        try:
+            with own_connection() as alias:
+                clear(alias)
+        except DatabaseError as error:
+            raise CommandError(f"the store fails: {type(error).__name__}; has `migrate` been run?") from error
         self.stdout.write("all measurements are deleted")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import Error as DatabaseError
 
 from ...exceptions import PerfError
 from ...store.housekeeping import tidy
@@ -23,4 +24,6 @@ class Command(BaseCommand):
                 merged = tidy(alias)
         except PerfError as error:
             raise CommandError(str(error)) from error
+        except DatabaseError as error:
+            raise CommandError(f"the store fails: {type(error).__name__}; has `migrate` been run?") from error
         self.stdout.write("another process is at it" if merged is None else f"merged {merged} deltas")

@@ -69,7 +69,7 @@ class Command(BaseCommand):
             print_answer(result, self.stdout)
 
     def _print_csv(self, tables: Any) -> None:
-        """Write one CSV per report, parted by an empty line; only the first column says which when there are many."""
+        """Write one CSV per report, parted by an empty line; its header tells which it is."""
         for number, table in enumerate(tables):
             if number:
                 self.stdout.write("")

@@ -1,0 +1,48 @@
+"""Pack the series of one shard of one bucket into the bytes of a rollup row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..exceptions import DamagedPayload
+from ..metrics import columns, varint
+from ..metrics.aggregate import Aggregate, pack_aggregates, unpack_aggregate
+from ..metrics.frame import Frame
+
+SHARDS = 16
+
+
+def shard_of(id_: int) -> int:
+    """Return the shard of a series."""
+    return id_ % SHARDS
+
+
+def pack_row(series: dict[int, Aggregate]) -> bytes:
+    """Pack aggregates by series id; equal series give equal bytes."""
+    out = bytearray()
+    ids = sorted(series)
+    varint.put(out, len(ids))
+    columns.put(out, ids)
+    return bytes(out) + pack_aggregates(series[id_] for id_ in ids)
+
+
+def split_row(data: bytes) -> tuple[Sequence[int], Frame]:
+    """Return the ids and the frame of a row, in the same order.
+
+    Raises UnknownPayload for a version of the future, DamagedPayload for bytes that contradict themselves.
+    """
+    try:
+        (count,), position = varint.take(data, 0, 1)
+    except IndexError as error:
+        raise DamagedPayload("a rollup is empty") from error
+    ids, position = columns.take(data, position, count)
+    frame = Frame(data[position:])
+    if frame.length != count:
+        raise DamagedPayload(f"a rollup of {count} ids and {frame.length} series")
+    return ids, frame
+
+
+def unpack_row(data: bytes) -> dict[int, Aggregate]:
+    """Return the aggregates by series id; errors as in split_row()."""
+    ids, frame = split_row(data)
+    return {id_: unpack_aggregate(frame, index) for index, id_ in enumerate(ids)}
