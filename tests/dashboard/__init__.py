@@ -1,0 +1,1 @@
+"""Test the pages of the admin: who sees them, what they show, what a strict browser lets through."""

@@ -1,0 +1,190 @@
+"""What the pages show, and that it is what perfstats says."""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.db import OperationalError, connection
+
+from django_perf.dashboard import views
+from django_perf.exceptions import StoreBusy
+from django_perf.reports.answer import answer
+from django_perf.reports.text import text_of
+from django_perf.reports.window import last
+from django_perf.store.models import Delta
+from tests.dashboard.conftest import ENDPOINT, OVERVIEW
+from tests.store.data import counted, put
+
+FINE = ("request", "fine/<int:number>", "GET", "2xx")
+EMPTY = "Nothing was measured in this time."
+
+
+@pytest.fixture
+def _one_moment(monkeypatch):
+    """Rates are per second that has passed: what is compared has to be asked for in the same one."""
+    now = time.time()
+    monkeypatch.setattr("django_perf.reports.window.time.time", lambda: now)
+
+
+@pytest.mark.parametrize("page", [OVERVIEW, ENDPOINT])
+@pytest.mark.parametrize("since", ["yesterday", "5", "0m", "-5m", "401d", "9999999d", "5m'", "\x00", "٥m"])
+def test_a_wrong_range_is_refused_with_the_reason(reader, page, since):
+    response = reader.get(page, {"since": since})
+    assert (response.status_code, response["Content-Type"]) == (400, "text/plain; charset=utf-8")
+    assert "is no time range; write for instance 5m, 1h, 24h, 7d" in response.content.decode()
+
+
+@pytest.mark.parametrize("sort", ["no_such_column", "<script>", "__class__"])
+def test_a_wrong_order_is_refused_with_the_columns_there_are(reader, sort):
+    response = reader.get(OVERVIEW, {"sort": sort})
+    assert (response.status_code, response["Content-Type"]) == (400, "text/plain; charset=utf-8")
+    assert "it has name, method, total_ms" in response.content.decode()
+
+
+@pytest.mark.parametrize("page", [OVERVIEW, ENDPOINT])
+def test_an_empty_parameter_is_as_none(reader, page):
+    assert reader.get(page, {"since": "", "sort": ""}).status_code == 200
+
+
+def test_an_empty_store_gives_a_page_that_says_so_everywhere(show):
+    page = show()
+    assert page.text_of("perf-empty").count(EMPTY) == 4
+    assert page.text_of("perf-empty").count("No requests in this time.") == 2
+    assert page.text_of("perf-figure") == ["0/s", "–", "–", "–", "–", "–"]
+    assert "Nothing was lost." in page.source
+
+
+def test_an_endpoint_that_nobody_asked_for_gives_an_empty_page(show):
+    assert show(ENDPOINT, route="never", method="GET").text_of("perf-empty").count(EMPTY) == 2
+
+
+@pytest.fixture
+def _no_tables(transactional_db):
+    """The store as it is when `migrate` has not run."""
+    tables = ("django_perf_delta", "django_perf_lease")
+    with connection.schema_editor() as editor:
+        for name in tables:
+            editor.alter_db_table(Delta, name, f"{name}_hidden")
+    yield
+    with connection.schema_editor() as editor:
+        for name in tables:
+            editor.alter_db_table(Delta, f"{name}_hidden", name)
+
+
+@pytest.mark.usefixtures("_no_tables")
+@pytest.mark.parametrize("path", [OVERVIEW, ENDPOINT])
+def test_without_its_tables_the_page_says_what_to_do(show, path):
+    (text,) = show(path).text_of("perf-trouble")
+    assert text == "The store cannot be read (ProgrammingError). Has manage.py migrate been run?"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OperationalError("password=secret"), "The store cannot be read (OperationalError)."),
+        (StoreBusy("rollups changed; try again in a minute"), "rollups changed; try again in a minute"),
+    ],
+)
+def test_a_store_that_does_not_answer_gives_a_page_that_says_so(show, monkeypatch, error, text):
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr(views, "consistent", fail)
+    page = show()
+    assert page.text_of("perf-trouble")[0].startswith(text)
+    assert "secret" not in page.source
+
+
+@pytest.mark.usefixtures("_one_moment")
+def test_the_tables_hold_what_perfstats_says(store, show):
+    store(FINE, *range(1_000, 90_000, 777), errors=3, queries=250, cpu_us=9, cpu_count=1, bytes_out=12_345_678)
+    store(("request", "other", "POST", "5xx"), 2_500_000, errors=1)
+    store(("endpoint_query", *FINE[1:3], "default", "SELECT ?"), 500, 1_500, errors=1)
+    page, tables = show(since="1h"), answer(["requests", "queries", "process"], last("1h")).tables
+    for name, table in tables.items():
+        expected = [[text_of(row[one["name"]], one["unit"]) for one in table.columns] for row in table.rows]
+        assert page.tables[name][1:] == expected
+        assert expected, name
+
+
+@pytest.mark.usefixtures("_one_moment")
+def test_the_cards_hold_the_totals_of_perfstats(store, show):
+    store(FINE, *range(1_000, 90_000, 777), errors=3, queries=250)
+    totals = answer(["requests"], last("1h")).tables["requests"].totals
+    figures = show(since="1h").text_of("perf-figure")
+    assert figures[1] == text_of(totals["error_rate"], "ratio")
+    assert figures[3] == text_of(totals["p95_ms"], "ms")
+    assert figures[0] == text_of(totals["count"] / last("1h").seconds, "per_s")
+
+
+def test_the_cards_compare_with_the_time_before(store, show, minute):
+    store(FINE, *[1_000] * 4)
+    store(FINE, *[2_000] * 2, at=minute - 70, errors=1)
+    changes = show(since="1h").text_of("perf-change")
+    assert changes[1] == "100% less than before"
+    assert changes[3] == "50% less than before"
+
+
+def test_the_page_of_an_endpoint_shows_its_own_only(store, show):
+    for route in ("fine", "other"):
+        store(("request", route, "GET", "2xx"), 1_000)
+        store(("endpoint_query", route, "GET", "default", f"SELECT {route}"), 500)
+        store(("exception", route, "GET", f"{route.title()}Error"), 1)
+    page = show(ENDPOINT, route="fine", method="GET")
+    assert [row[1] for row in page.tables["queries"][1:]] == ["SELECT fine"]
+    assert [row[0] for row in page.tables["exceptions"][1:]] == ["FineError"]
+
+
+@pytest.mark.parametrize("route", [r"^weird/(?P<a>\w+)&b=1#c%20/$", "späße/<str:ü>", "a b+c", "/", 'x" y'])
+def test_the_link_of_an_endpoint_leads_to_its_page_whatever_its_name(reader, store, show, route):
+    store(("request", route, "GET", "2xx"), 7_000)
+    store(("exception", route, "GET", "LookupError"), 1)
+    (link,) = [link for link in show(since="1h").links() if link.startswith(ENDPOINT)]
+    assert parse_qs(urlsplit(link).query) == {"route": [route], "method": ["GET"], "since": ["1h"]}
+    response = reader.get(link)
+    assert "LookupError" in response.content.decode()
+
+
+def test_links_keep_the_range_and_the_order(store, show):
+    store(FINE, 1_000)
+    links = show(since="24h", sort="p95_ms").links()
+    own = [parse_qs(urlsplit(link).query) for link in links if link.startswith("?")]
+    assert {"since": ["7d"], "sort": ["p95_ms"]} in own
+    assert {"since": ["24h"], "sort": ["count"]} in own
+    assert all(query.keys() == {"since", "sort"} for query in own)
+    assert not [link for link in links if link.startswith(ENDPOINT) and "since=24h" not in link]
+
+
+def test_the_page_of_an_endpoint_leads_back_to_the_same_range(show):
+    assert f"{OVERVIEW}?since=24h" in show(ENDPOINT, route="fine", method="GET", since="24h").links()
+
+
+@pytest.mark.parametrize("sort", ["count", "name", "p95_ms", "db_ms"])
+def test_the_order_is_the_one_that_was_asked_for(store, show, sort):
+    for number, route in enumerate(("b", "c", "a"), 1):
+        store(("request", route, "GET", "2xx"), *[1_000 * number] * number, db_us=number**3 * 1_000)
+    order = [row[0] for row in show(sort=sort).tables["requests"][1:]]
+    assert order == (["a", "b", "c"] if sort == "name" else ["a", "c", "b"])
+
+
+def test_of_500_endpoints_the_page_shows_50_and_says_so(show, db, minute):
+    put("default", {minute: dict(five_hundred())})
+    page = show()
+    assert len(page.tables["requests"]) == 1 + 50
+    assert "50 of 500" in [one.text.strip() for one in page.elements if one.tag == "small"]
+
+
+def five_hundred():
+    for number in range(500):
+        key = ("request", f"route/{number}", "GET", "2xx")
+        yield key, counted(key, us=1_000 + number)
+
+
+def test_a_lost_worker_and_faults_of_our_own_are_on_the_page(store, show, minute):
+    store(("loss", "error", "query: ValueError"), 2, at=minute - 10)
+    page = show(since="1h")
+    assert "1 worker vanished without saying goodbye" in page.source
+    assert page.source.index("perf-health") < page.source.index("perf-cards")
+    assert "query: ValueError × 2" in page.source
