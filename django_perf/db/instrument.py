@@ -95,5 +95,8 @@ def install(connection: BaseDatabaseWrapper, **kwargs: object) -> None:
     At the front of the list: Django's own `with connection.execute_wrapper(...)` pops the last one, which would take
     ours off and leave the host's on for ever.
     """
-    if not any(isinstance(wrapper, QueryTimer) for wrapper in connection.execute_wrappers):
-        connection.execute_wrappers.insert(0, QueryTimer(connection.alias, connection.vendor))
+    try:
+        if not any(isinstance(wrapper, QueryTimer) for wrapper in connection.execute_wrappers):
+            connection.execute_wrappers.insert(0, QueryTimer(connection.alias, connection.vendor))
+    except Exception as fault:
+        count_fault("new connection", fault)

@@ -9,16 +9,20 @@ import socket
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Event, Lock, Thread
 
 from .batch import Batch, own_origin
 from .names import clean
 from .recorder import Recorder
+from .trace import PAUSED, current
 
 Sink = Callable[[Batch], None]
 
 _JITTER = 0.1
 _MAX_BACKOFF_S = 300.0
+# Doubling ends here: after 1,024 failures (three days without tables) the power would not fit into a float.
+_MAX_DOUBLINGS = 16
 # A batch whose fate is unknown (the COMMIT was lost) is tried again under its id, as long as the store remembers ids.
 GIVE_UP_S = 3_600.0
 
@@ -82,11 +86,22 @@ class Flusher:
 
     def _run(self) -> None:
         stop, done = self._stop, self._done
-        with self._recorder.paused():
+        # Not recorder.paused(): nothing that could fail may stand between the thread and its loop.
+        current.set(PAUSED)
+        try:
             while not stop.wait(self.interval * random.uniform(1 - _JITTER, 1 + _JITTER)):  # noqa: S311 - no secret
-                self.flush()
-            self.flush(final=True)
-        done.set()
+                self._guarded_flush()
+            self._guarded_flush(final=True)
+        finally:
+            done.set()
+
+    def _guarded_flush(self, final: bool = False) -> None:
+        """Flush; a fault of ours, wherever it is, must not end the thread: the next round may succeed."""
+        try:
+            self.flush(final)
+        except Exception as error:
+            with suppress(Exception):
+                self._recorder.lost("error", f"flusher: {type(error).__name__}")
 
     def flush(self, final: bool = False) -> bool:
         """Send what has gathered; True when nothing is left to send. A final flush ignores the back-off."""
@@ -123,7 +138,8 @@ class Flusher:
         except Exception as error:
             self._pending = batch
             self._failures += 1
-            self._not_before = time.monotonic() + min(self.interval * 2 ** (self._failures - 1), _MAX_BACKOFF_S)
+            pause = self.interval * 2 ** min(self._failures - 1, _MAX_DOUBLINGS)
+            self._not_before = time.monotonic() + min(pause, _MAX_BACKOFF_S)
             self._recorder.lost("error", f"flush: {type(error).__name__}")
             return False
         self._pending, self._failures, self._not_before = None, 0, 0.0

@@ -91,10 +91,20 @@ class Recorder:
         rows = [finished.popleft() for _ in range(len(finished))]
         if not (rows and self.enabled):
             return
-        for minute, (key, values, counters, folded) in self.expand(rows):
+        for minute, (key, values, counters, folded) in self._expanded(rows):
             self._add(self._table(minute), key, values, counters, folded)
             if key[0] == REQUEST.name:
                 self._busy_us += sum(values)
+
+    def _expanded(self, rows: list[Any]) -> list[tuple[int, Entry]]:
+        """Return the entries of all rows; one that cannot be described is counted and costs no other."""
+        try:
+            return list(self.expand(rows))
+        except Exception as error:
+            if len(rows) > 1:
+                return [entry for row in rows for entry in self._expanded([row])]
+            key = (LOSS.name, "dropped", f"a request cannot be described: {type(error).__name__}")
+            return [(int(self._clock()) // 60, (key, (1,), (), None))]
 
     def _table(self, minute: int) -> Table:
         return self._tables.setdefault(minute, {})

@@ -99,6 +99,7 @@ def _more(trace: Trace, scope: Scope) -> Iterator[Entry]:
         yield full, values, (failures,) if failures else (), folded
 
 
-def _number(length: str) -> int:
-    """Read a Content-Length; a proxy may pass any text on, and 18 digits fit every counter."""
-    return int(length) if len(length) < 18 and length.isascii() and length.isdecimal() else 0
+def _number(length: object) -> int:
+    """Read a Content-Length; a proxy may pass any text on, a middleware an int, and 18 digits fit every counter."""
+    text = str(length)
+    return int(text) if len(text) < 18 and text.isascii() and text.isdecimal() else 0

@@ -20,7 +20,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}", re.ASCII)
 
 def request_id(request: HttpRequest) -> str:
     """Return the client's X-Request-ID where it is harmless, else a new one."""
-    given = request.META.get("HTTP_X_REQUEST_ID", "")
+    given = str(request.META.get("HTTP_X_REQUEST_ID", ""))
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 

@@ -35,6 +35,8 @@ def split_row(data: bytes) -> tuple[Sequence[int], Frame]:
         (count,), position = varint.take(data, 0, 1)
     except IndexError as error:
         raise DamagedPayload("a rollup is empty") from error
+    if count > len(data):  # no id takes less than a byte, and no damage may make us ask for all memory
+        raise DamagedPayload(f"a rollup of {len(data)} bytes cannot hold {count} series")
     ids, position = columns.take(data, position, count)
     frame = Frame(data[position:])
     if frame.length != count:

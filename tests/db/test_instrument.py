@@ -126,3 +126,13 @@ def test_strange_texts_cost_time_but_no_memory():
         timer._key(f"SELECT {number} FROM t WHERE id IN ({'1, ' * 1_000}1)")
     assert len(timer._keys) <= 2_000
     assert all(isinstance(known, tuple) or len(known) <= 2_000 for known in timer._keys)
+
+
+def test_a_fault_while_a_connection_is_instrumented_does_not_reach_the_host(monkeypatch):
+    recorder.enabled = True
+    monkeypatch.setattr(QueryTimer, "__init__", lambda *args: 1 / 0)
+    connection.execute_wrappers.clear()
+    install(connection)
+    monkeypatch.undo()
+    install(connection)
+    assert any(key[0] == "loss" for table in recorder.drain().values() for key in table)

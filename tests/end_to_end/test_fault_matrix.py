@@ -26,6 +26,7 @@ def test_no_fault_and_no_delay_of_any_function_changes_a_response():
     targets = faults.find_targets()
     result = run(targets, HANG_S)
     assert result.changed == []
+    assert result.killed <= {"metrics.flusher:Flusher._run raises", "metrics.flusher:Flusher._guarded_flush raises"}
     assert len(result.reached) > len(targets) / 2
 
 

@@ -55,6 +55,7 @@ def test_the_textbook_names_are_in_the_settings():
     assert (shop.cache_ttl, shop.negative_ttl, shop.pool_max_size, shop.compression_threshold) == (300, 30, 20, 1000)
 
 
+@pytest.mark.django_db  # closing a response closes old connections, which counts as access
 def test_the_admin_has_its_styles_without_debug(client):
     answer = client.get("/static/admin/css/base.css", SERVER_NAME="localhost")
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/css")

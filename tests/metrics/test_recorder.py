@@ -242,3 +242,14 @@ def test_a_forked_child_starts_empty_even_when_the_lock_was_held(recorder):
     os.waitpid(pid, 0)
     assert os.read(read, 1_000) == b"block/child"
     assert counts(recorder) == {("block", "parent"): 1}
+
+
+def test_one_request_that_cannot_be_described_costs_no_other_and_is_counted(recorder):
+    for _ in range(3):
+        finish(recorder, Trace(0))
+    recorder.finished.insert(1, ("no row",))
+    recorder.fold()
+    assert counts(recorder) == {
+        ("request", "r", "GET", "2xx"): 3,
+        ("loss", "dropped", "a request cannot be described: ValueError"): 1,
+    }

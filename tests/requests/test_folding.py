@@ -84,3 +84,7 @@ def test_exceptions_blocks_and_drops_have_entries_of_their_own():
 
 def test_an_aborted_request_is_no_error_whatever_its_status():
     assert folded(row(status=500, is_aborted=True))[1, ("request", "shop", "GET", "5xx")][1][:2] == (0, 1)
+
+
+def test_a_content_length_that_a_middleware_made_a_number_is_read():
+    assert folded(row(received=7))[1, ("request", "shop", "GET", "2xx")][1][4] == 7

@@ -68,7 +68,7 @@ def rolled_back(alias):
 
 @pytest.mark.parametrize("alias", ["sqlite"], indirect=True)
 def test_a_reader_sees_every_count_once_whatever_was_compacted_and_expired(alias):
-    @settings(max_examples=50)
+    @settings(max_examples=35)
     @given(steps, spans)
     def holds(history_steps, ranges):
         with rolled_back(alias):

@@ -14,7 +14,7 @@ from django_perf.metrics.recorder import recorder
 from django_perf.store import compactor
 from django_perf.store.compactor import GRACE_S, compact
 from django_perf.store.models import Delta, Process, Rollup, Series
-from django_perf.store.rows import SHARDS, unpack_row
+from django_perf.store.rows import SHARDS, pack_row, unpack_row
 
 from .data import (
     DAY,
@@ -244,11 +244,16 @@ def test_an_unreadable_delta_is_kept_and_costs_no_other(alias, payload):
     assert [key[1] for key in drained(recorder) if key[0] == "loss"] == ["dropped"]
 
 
-def test_a_damaged_rollup_counts_as_empty_and_stops_nothing(alias):
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x05", b"\x05\x01\x02", b"\xff" * 6 + b"\x7f\x00", pack_row({1: counted(("site",))})[:-2]],
+    ids=["empty", "bare", "short", "huge", "cut"],
+)
+def test_a_damaged_rollup_counts_as_empty_and_stops_nothing(alias, data):
     recorder.enabled = True
     put(alias, {MIDNIGHT: requests(3)})
     compact_at(alias, MIDNIGHT + 1)
-    Rollup.objects.using(alias).filter(kind=REQUEST.number).update(data=b"\x05")
+    Rollup.objects.using(alias).filter(kind=REQUEST.number).update(data=data)
     put(alias, {MIDNIGHT: requests(4)})
     compact_at(alias, MIDNIGHT + DAY)
     assert stored(alias) == everywhere(4)

@@ -129,7 +129,9 @@ def test_a_store_that_is_dead_for_weeks_does_not_end_the_flusher(clock):
     process.sink.is_broken = True
     for _ in range(1_100):
         assert not process.flusher.flush()
+        assert not process.flusher.flush()  # within the pause
         clock[0] += 300
+    assert len(process.sink.tried) == 1_100
     process.sink.is_broken = False
     process.measure()
     assert process.flusher.flush()
