@@ -77,8 +77,8 @@ def endpoint(snapshot: Snapshot, since: str, route: str, method: str) -> Page:
 
 
 def _page(snapshot: Snapshot, window: Window, kind: Kind, wanted: Wanted | None, tables: list[Table]) -> Page:
-    now, before = (_total(snapshot, kind, one, wanted) for one in (window, window.before))
-    cards = _cards(kind, now, before, window)
+    windows = window, window.before
+    cards = _cards([_figures(kind, _total(snapshot, kind, one, wanted), one.seconds) for one in windows])
     charted = window if len_minutes(window) >= _LEAST_CHART_MINUTES else last(f"{_LEAST_CHART_MINUTES}m", window.now)
     points = _settled(snapshot.points(kind, charted.span, charted.step, wanted), charted.now)
     charts = _charts(kind, points, charted)
@@ -97,8 +97,8 @@ def _total(snapshot: Snapshot, kind: Kind, window: Window, wanted: Wanted | None
     return total
 
 
-def _cards(kind: Kind, now: Sum, before: Sum, window: Window) -> list[Card]:
-    figures = [_figures(kind, sum_, window.seconds) for sum_ in (now, before)]
+def _cards(figures: Sequence[Sequence[float | None]]) -> list[Card]:
+    """Return the headline figures; `figures` are those of the period and of the one before."""
     return [
         _card("Requests", "per_s", 0, figures, is_bad_when_up=False),
         _card("Error rate", "ratio", 1, figures),

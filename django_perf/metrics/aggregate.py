@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from operator import add
+from itertools import zip_longest
 
 from . import frame
 from .catalog import KINDS
@@ -27,7 +27,7 @@ class Aggregate:
         """Count each of `values` and add `counters`, which are sums over all of them."""
         self.histogram.add_all(values)
         if counters:
-            self.counters = list(map(add, self.counters, counters))
+            self.counters = add_counters(self.counters, counters)
 
     def merge(self, other: Aggregate) -> None:
         """Add `other`; counters that only a newer version knows are kept behind ours."""
@@ -57,9 +57,7 @@ def unpack_aggregate(packed: frame.Frame, index: int) -> Aggregate:
 
 def add_counters(own: list[int], other: Sequence[int]) -> list[int]:
     """Return the sums position by position; the shorter list is filled with zeros."""
-    if len(own) < len(other):
-        own = own + [0] * (len(other) - len(own))
-    return [value + (other[index] if index < len(other) else 0) for index, value in enumerate(own)]
+    return list(map(sum, zip_longest(own, other, fillvalue=0)))
 
 
 def merge_table(target: Table, source: Table) -> None:

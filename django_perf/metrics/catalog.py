@@ -22,7 +22,8 @@ class Cap:
 class Kind:
     """Describe one sort of measurement: the unit of its histogram, its labels, its counters, its bounds.
 
-    `number` stands for the kind in stored rows and is never used again for another one. `counters` only grow at their
+    A new kind raises batch.VERSION, so that an older compactor leaves its rows to a newer one. `number` stands for the
+    kind in stored rows and is never used again for another one. `counters` only grow at their
     end, so that old and new versions read each other.
 
     `scoped` kinds have (route, method) as first labels, filled in when the request ends. `rolls_into` names the kind

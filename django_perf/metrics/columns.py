@@ -12,6 +12,8 @@ from sys import byteorder
 from ..exceptions import DamagedPayload
 
 LARGEST = 2**64 - 1
+# More than any frame has: a damaged length must not fill the memory with zeros.
+MOST = 10_000_000
 _TYPECODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 
@@ -48,8 +50,8 @@ def take(data: bytes, position: int, count: int) -> tuple[Sequence[int], int]:
 
     Raises DamagedPayload where `data` holds no such column.
     """
-    if position >= len(data):
-        raise DamagedPayload("a column is missing")
+    if position >= len(data) or count > MOST:
+        raise DamagedPayload(f"a column of {count} values is missing or too long")
     width = data[position]
     if width == 0:
         return (0,) * count, position + 1

@@ -145,8 +145,9 @@ class Recorder:
         levels = {}
         for (kind, name), read in list(self._gauges.items()):
             try:
-                levels[name] = read()
-                self._commit([((kind, name, host), (round(levels[name] * 100),), (), None)])
+                level = read()
+                self._commit([((kind, name, host), (round(level * 100),), (), None)])
+                levels[name] = level
             except Exception as error:
                 self.lost("error", f"gauge {name}: {type(error).__name__}")
         return levels
