@@ -75,8 +75,7 @@ def rolled_key(key: Key) -> Key | None:
     kind = KINDS.get(key[0])
     if kind is None or kind.rolls_into is None:
         return None
-    labels = dict(zip(kind.labels, key[1:], strict=False))
-    return kind.rolls_into.name, *(labels[label] for label in kind.rolls_into.labels)
+    return kind.rolls_into.name, *[key[kind.labels.index(label) + 1] for label in kind.rolls_into.labels]
 
 
 def add_rolled(table: Table) -> None:

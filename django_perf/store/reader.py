@@ -15,7 +15,7 @@ from django.db.models import Q
 from ..exceptions import DamagedPayload, StoreBusy, UnknownPayload
 from ..metrics.aggregate import Key, rolled_key
 from ..metrics.batch import split
-from ..metrics.catalog import Kind
+from ..metrics.catalog import KINDS, Kind
 from ..metrics.frame import Added, Frame, add_rows, pack
 from ..metrics.histogram import Histogram
 from .lease import NAME
@@ -113,6 +113,7 @@ class Snapshot:
         self.alias = alias
         self.unread = 0
         self._rolled = {int(tier): int(minute) for tier, minute in rolled.items()}
+        self._fresh_by_kind: dict[str, list[tuple[Labels, int, Frame, int]]] = {}
 
     @cached_property
     def waiting(self) -> list[Delta]:
@@ -120,16 +121,24 @@ class Snapshot:
         return list(Delta.objects.using(self.alias).filter(state=Delta.State.WAITING).order_by("taken"))
 
     @cached_property
-    def _fresh(self) -> dict[str, list[tuple[Labels, int, Frame, int]]]:
-        """Return (labels, minute, frame, index) by kind of what waits, with what it rolls into."""
-        fresh: dict[str, list[tuple[Labels, int, Frame, int]]] = defaultdict(list)
-        for delta in self.waiting:
-            keys, frame = self._split(delta)
+    def _fresh(self) -> list[tuple[int, list[Key], Frame]]:
+        """Return (minute, keys, frame) of each delta that waits."""
+        return [(delta.minute, *self._split(delta)) for delta in self.waiting]
+
+    def _fresh_of(self, kind: Kind) -> list[tuple[Labels, int, Frame, int]]:
+        """Return (labels, minute, frame, index) of what waits of `kind`, and of what rolls into it."""
+        if kind.name not in self._fresh_by_kind:
+            self._fresh_by_kind[kind.name] = list(self._find_fresh(kind))
+        return self._fresh_by_kind[kind.name]
+
+    def _find_fresh(self, kind: Kind) -> Iterator[tuple[Labels, int, Frame, int]]:
+        sources = {source.name for source in KINDS.values() if source.rolls_into is kind}
+        for minute, keys, frame in self._fresh:
             for index, key in enumerate(keys):
-                for own in (key, rolled_key(key)):
-                    if own is not None:
-                        fresh[own[0]].append((own[1:], delta.minute, frame, index))
-        return fresh
+                if key[0] == kind.name:
+                    yield key[1:], minute, frame, index
+                elif key[0] in sources and (rolled := rolled_key(key)) is not None:
+                    yield rolled[1:], minute, frame, index
 
     def _split(self, delta: Delta) -> tuple[list[Key], Frame]:
         try:
@@ -164,7 +173,7 @@ class Snapshot:
             for index, id_ in enumerate(ids):
                 if id_ in names:
                     yield names[id_], bucket, frame, index
-        for labels, minute, frame, index in self._fresh[kind.name]:
+        for labels, minute, frame, index in self._fresh_of(kind):
             if span.start <= minute < span.end and (wanted is None or wanted(labels)):
                 yield labels, minute, frame, index
 

@@ -46,8 +46,8 @@ def ceiling(minute: int, size: int) -> int:
 
 
 def resolution(age: int) -> int:
-    """Return the finest bucket that is still kept of what is `age` minutes old."""
-    return next((tier.size for tier in TIERS if age <= tier.keep - HOUR), TIERS[-1].size)
+    """Return the finest bucket that is surely kept of what is `age` minutes old: minutes below 24 h, and so on."""
+    return next((tier.size for tier in TIERS if age < tier.keep - HOUR), TIERS[-1].size)
 
 
 def segments(start: int, end: int, rolled: Mapping[int, int], tier: int = len(TIERS) - 1) -> Iterator[Segment]:

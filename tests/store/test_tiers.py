@@ -67,6 +67,6 @@ def test_each_tier_is_kept_for_as_long_as_promised():
     ]
 
 
-def test_resolution_is_the_finest_bucket_still_kept():
-    ages = [0, DAY, DAY + 1, 7 * DAY, 7 * DAY + 1, 35 * DAY, 35 * DAY + 1, 500 * DAY]
+def test_resolution_is_the_finest_bucket_surely_kept():
+    ages = [0, DAY - 1, DAY, 7 * DAY - 1, 7 * DAY, 35 * DAY - 1, 35 * DAY, 500 * DAY]
     assert [resolution(age) for age in ages] == [1, 1, 10, 10, 60, 60, DAY, DAY]
