@@ -100,6 +100,7 @@ def test_a_check_without_databases_asks_no_database():
     assert check_tables(databases=None) == []
 
 
+@pytest.mark.django_db  # some checks of Django 6.1 look at the database
 def test_the_checks_are_registered(settings):
     settings.DJANGO_PERF = {"NONSENSE_NAME": 1}
     assert "django_perf.E001" in ids(run_checks())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import DEFAULT_DB_ALIAS, connections, router
 
@@ -32,8 +33,15 @@ class StoreRouter:
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
         """Make the store's tables on its alias only, and nothing else in a file of its own."""
         if app_label == APP:
-            return db == store_alias()
+            return self._is_store(db)
         return False if db == OWN_ALIAS and _is_own_file() else None
+
+    def _is_store(self, db: str) -> bool | None:
+        """Have no opinion while the settings are wrong: `check` asks every router, and is to say what is wrong."""
+        try:
+            return db == store_alias()
+        except ImproperlyConfigured:
+            return None
 
 
 def store_alias() -> str:

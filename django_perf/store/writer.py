@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import IntegrityError, connections
+from django.db import IntegrityError, connections, transaction
 
 from ..metrics.batch import VERSION, Batch, pack
 from ..metrics.recorder import recorder
@@ -24,7 +24,9 @@ def write(batch: Batch) -> None:
     with own_connection() as alias:
         rows = list(_rows(batch))
         try:
-            Delta.objects.using(alias).bulk_create(rows)
+            # Whole or not at all: Django 6.1 opens no transaction of its own for a bulk_create of one statement.
+            with transaction.atomic(using=alias):
+                Delta.objects.using(alias).bulk_create(rows)
         except IntegrityError:
             if not Delta.objects.using(alias).filter(flush_id=batch.id).exists():
                 raise

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import pkgutil
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -163,11 +164,18 @@ def _copy(function: FunctionType) -> FunctionType:
 def _replaced(target: Target, action: Callable[..., Any]) -> Iterator[None]:
     original = target.function.__code__
     _actions[target.name] = action
-    target.function.__code__ = _with(original, target.path, _stand_in(target))
+    _exchange(target.function, _with(original, target.path, _stand_in(target)))
     try:
         yield
     finally:
-        target.function.__code__ = original
+        _exchange(target.function, original)
+
+
+def _exchange(function: FunctionType, code: CodeType) -> None:
+    with warnings.catch_warnings():
+        # Python 3.13 warns when a generator's code makes way for a function's; the stand-in means to raise at once.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        function.__code__ = code
 
 
 def _with(code: CodeType, path: tuple[int, ...], new: CodeType) -> CodeType:

@@ -116,3 +116,8 @@ def test_the_router_leaves_other_models_alone():
     router = StoreRouter()
     assert router.db_for_read(User) is router.db_for_write(User) is router.allow_relation(User, User) is None
     assert router.allow_migrate("default", "auth") is None
+
+
+def test_the_router_has_no_opinion_while_the_settings_are_wrong(settings):
+    settings.DJANGO_PERF = {"DATABSE": "sqlite"}
+    assert StoreRouter().allow_migrate("default", "django_perf") is None
