@@ -72,7 +72,7 @@ def start(process, owner, stop_at="nowhere"):
 
 
 def test_a_compactor_killed_at_20_random_points_neither_loses_nor_doubles_a_count():
-    total = 0
+    total, longest_s = 0, 0.04
     with compactors() as process:
         for _ in range(20):
             for minute in range(20):  # more than it can merge before it is killed
@@ -80,11 +80,12 @@ def test_a_compactor_killed_at_20_random_points_neither_loses_nor_doubles_a_coun
                 total += minute + 1
             victim = start(process, "victim")
             with pytest.raises(subprocess.TimeoutExpired):  # the wait is the random point
-                process.wait(random.uniform(0.001, 0.04))
+                process.wait(random.uniform(0.001, longest_s))
             os.kill(victim, signal.SIGKILL)
             assert process.stdout.readline() == f"{-signal.SIGKILL}\n"
             assert read("default", MIDNIGHT, MIDNIGHT + DAY) == total
-        merged = Delta.objects.filter(state=Delta.State.MERGED).count()
+            merged = Delta.objects.filter(state=Delta.State.MERGED).count()
+            longest_s *= 1 if merged else 1.5  # a busy machine is slower to come to its work
         assert 0 < merged < 400
         start(process, "victim")
         assert process.stdout.readline() == "0\n"
