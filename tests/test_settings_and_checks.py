@@ -117,7 +117,7 @@ names = st.sampled_from([item.name.upper() for item in fields(conf.Settings)]) |
 @given(json_values | st.dictionaries(names, json_values, max_size=4))
 def test_any_settings_either_have_problems_or_can_be_read(raw):
     if not list(conf.problems(raw)):
-        conf.Settings(**{key.lower(): value for key, value in raw.items()})
+        assert conf.Settings(**{key.lower(): value for key, value in raw.items()})
 
 
 def test_override_settings_is_honoured_both_ways(settings):

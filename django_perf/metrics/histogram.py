@@ -143,7 +143,7 @@ class Histogram:
 
     @classmethod
     def merged(cls, packed: Iterable[tuple[frame.Frame, int]]) -> Histogram:
-        """Merge histograms of frames by adding slices: a page merges thousands, a third as dear as one by one.
+        """Merge histograms of frames by adding slices: a page merges thousands of them.
 
         One whose buckets are damaged is left out: the head of its frame has said how many values it holds.
         """

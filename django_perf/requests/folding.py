@@ -1,6 +1,6 @@
 """Turn a queue of finished requests into entries for the recorder, many at a time.
 
-Requests of one endpoint share their look-ups and are summed column by column: a fifth of the price of one by one.
+Requests of one endpoint share their look-ups and are summed column by column.
 """
 
 from __future__ import annotations
