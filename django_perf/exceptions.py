@@ -17,3 +17,19 @@ class DamagedPayload(PerfError):
 
 class StoreBusy(PerfError):
     """Report a store whose rollups changed under the reader at every attempt."""
+
+
+class PoolError(PerfError):
+    """Base of what a connection pool refuses; the text carries the state of the pool."""
+
+
+class PoolTimeout(PoolError):
+    """Report that no connection came in time, or that the server is known not to answer."""
+
+
+class TooManyRequests(PoolError):
+    """Refuse to wait because enough others wait already."""
+
+
+class PoolClosed(PoolError):
+    """Refuse the use of a pool that was closed."""

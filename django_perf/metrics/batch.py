@@ -12,7 +12,7 @@ from ..exceptions import DamagedPayload, UnknownPayload
 from .aggregate import Key, Table, pack_aggregates, unpack_aggregate
 from .frame import Frame
 
-VERSION = 1
+VERSION = 2
 _LENGTH_BYTES = 4
 
 

@@ -112,4 +112,44 @@ LOSS = Kind(
     caps=(Cap(("what", "detail"), 200, ("detail",)),),
 )
 
-KINDS = {kind.name: kind for kind in (SITE, REQUEST, QUERY, ENDPOINT_QUERY, EXCEPTION, BLOCK, PROCESS, LOSS)}
+_ALIASES = Cap(("alias",), 50, ("alias",))
+POOL = Kind(
+    9,
+    "pool",
+    "us",
+    "Waits for a connection of the pool, by database; 0 for those that did not wait.",
+    labels=("alias",),
+    counters=(
+        "opened",
+        "failed",
+        "timeouts",
+        "refused",
+        "leaks",
+        "cut_overdue",
+        "cut_silence",
+        "cut_lost",
+        "closed_dead",
+        "closed_broken",
+        "closed_cut",
+        "closed_lifetime",
+        "closed_idle",
+        "closed_uses",
+        "closed_owner_died",
+        "closed_evicted",
+        "closed_surplus",
+        "closed_closed",
+    ),
+    caps=(_ALIASES,),
+)
+POOL_HOLD = Kind(
+    10,
+    "pool_hold",
+    "us",
+    "How long connections of the pool were held, by database.",
+    labels=("alias",),
+    caps=(_ALIASES,),
+)
+
+KINDS = {
+    kind.name: kind for kind in (SITE, REQUEST, QUERY, ENDPOINT_QUERY, EXCEPTION, BLOCK, PROCESS, LOSS, POOL, POOL_HOLD)
+}

@@ -44,6 +44,7 @@ class Recorder:
         self.wake: Callable[[], None] | None = None
         self.max_series = max_series
         self._clock = clock
+        self._sources: list[Callable[[], Iterable[Entry]]] = []
         self._gauges: dict[tuple[str, str], Callable[[], float]] = {}
         self._cardinality = Cardinality()
         self._logged: dict[str, float] = {}
@@ -140,6 +141,18 @@ class Recorder:
         """Publish a level: `read` is called by the flusher's thread, once per flush."""
         self._gauges[kind.name, name] = read
 
+    def source(self, read: Callable[[], Iterable[Entry]]) -> None:
+        """Take what another place has gathered by itself: `read` is called by the flusher's thread, once per flush."""
+        if read not in self._sources:
+            self._sources.append(read)
+
+    def _read_sources(self) -> None:
+        for read in self._sources:
+            try:
+                self._commit(list(read()))
+            except Exception as error:
+                self.lost("error", f"source {read.__module__}: {type(error).__name__}")
+
     def levels(self, host: str) -> dict[str, float]:
         """Read all gauges, by name, and record them for `host`; one that raises is counted and left out."""
         levels = {}
@@ -163,6 +176,7 @@ class Recorder:
 
     def drain(self) -> dict[int, Table]:
         """Hand over all aggregates, by minute since 1970 (UTC), and start empty; what was admitted stays admitted."""
+        self._read_sources()
         with self._lock:  # critical section: the tables change owner
             self._fold_locked()
             tables, self._tables, self._series = self._tables, {}, 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ import psutil
 
 from ..metrics.catalog import PROCESS
 from ..metrics.recorder import Recorder
+from ..metrics.worker import gunicorn_threads
 
 
 class Sampler:
@@ -51,20 +51,3 @@ class Sampler:
         if me not in self._processes:
             self._processes = {me: psutil.Process()}
         return self._processes[me]
-
-
-def gunicorn_threads() -> int | None:
-    """Return the threads of the gunicorn worker that this process is, or None.
-
-    gunicorn tells the application nothing, but its worker is a local of the main thread's outermost frames.
-    """
-    if "gunicorn" not in sys.modules:
-        return None
-    frame = sys._current_frames().get(threading.main_thread().ident or 0)
-    while frame is not None:
-        worker = frame.f_locals.get("self")
-        threads = getattr(getattr(worker, "cfg", None), "threads", None)
-        if isinstance(threads, int) and hasattr(worker, "wsgi"):
-            return threads
-        frame = frame.f_back
-    return None

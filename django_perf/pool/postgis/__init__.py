@@ -1,0 +1,1 @@
+"""Hold the database engine for GeoDjango: ENGINE = "django_perf.pool.postgis"."""

@@ -1,0 +1,1 @@
+"""Hold the database engine: ENGINE = "django_perf.pool.postgresql"."""
