@@ -30,6 +30,7 @@ class PerformanceAdmin(_Base):
         return [
             path("", self._guarded(views.overview), name="django_perf_performance_changelist"),
             path("endpoint/", self._guarded(views.endpoint), name="django_perf_performance_endpoint"),
+            path("pool/", self._guarded(views.pool), name="django_perf_performance_pool"),
         ]
 
     def _guarded(self, view: View) -> Callable[[HttpRequest], HttpResponse]:

@@ -14,9 +14,17 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db import Error as DatabaseError
 
 from . import conf
+from .exceptions import PerfError
+from .pool import options
+from .reports.pool import fleets
+from .reports.window import last
 from .store.alias import OWN_ALIAS, store_alias
 from .store.models import Delta
+from .store.reader import consistent
 
+_POOL_ENGINES = ("django_perf.pool.postgresql", "django_perf.pool.postgis")
+# Fewer connections than that, and a worker of any size is short of them while requests hold theirs to the end.
+_SMALL_POOL = 4
 MIDDLEWARE = "django_perf.middleware.TimingMiddleware"
 
 
@@ -24,7 +32,9 @@ def register() -> None:
     """Register the checks of the app; called by apps.ready()."""
     checks.register(check_settings, "django_perf")
     checks.register(check_middleware, "django_perf")
+    checks.register(check_pools, "django_perf")
     checks.register(check_tables, Tags.database)
+    checks.register(check_fleet, Tags.database)
 
 
 def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
@@ -59,6 +69,66 @@ def check_middleware(app_configs: Sequence[AppConfig] | None = None, **kwargs: A
     else:
         return []
     return [Warning(text, hint=f"Put {MIDDLEWARE!r} first in MIDDLEWARE.", id=id_)]
+
+
+def check_pools(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Find wrong options of a pool (E004), and settings that defeat one (W004, W005)."""
+    found: list[CheckMessage] = []
+    for alias, database in django_settings.DATABASES.items():
+        raw = database.get("OPTIONS", {}).get("pool", True)
+        if database.get("ENGINE") not in _POOL_ENGINES or raw is False:
+            continue
+        wrong = [
+            Error(f"DATABASES[{alias!r}]: {text}", hint=hint, id="django_perf.E004")
+            for text, hint in options.problems(raw)
+        ]
+        found += wrong or _check_use(alias, database, raw)
+    return found
+
+
+def _check_use(alias: str, database: dict[str, Any], raw: object) -> Iterator[CheckMessage]:
+    if database.get("CONN_MAX_AGE", 0) != 0:
+        yield Warning(
+            f"DATABASES[{alias!r}] has CONN_MAX_AGE and a pool: each thread keeps its connection, and none is lent",
+            hint="Leave CONN_MAX_AGE out, or switch the pool off with OPTIONS = {'pool': False}.",
+            id="django_perf.W004",
+        )
+    max_size = raw.get("max_size") if isinstance(raw, dict) else None
+    if database.get("ATOMIC_REQUESTS") and max_size is not None and max_size < _slots():
+        yield Warning(
+            f"DATABASES[{alias!r}] has ATOMIC_REQUESTS and a pool of {max_size}: each request holds a connection from "
+            "its beginning to its end, and the others wait",
+            hint="Raise max_size to the threads of a worker, or use transaction.atomic() where it is needed.",
+            id="django_perf.W005",
+        )
+
+
+def _slots() -> int:
+    try:
+        return conf.get_settings().worker_slots or _SMALL_POOL
+    except ImproperlyConfigured:
+        return _SMALL_POOL
+
+
+def check_fleet(databases: Iterable[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Warn when the processes that run may open more connections than the server has (W006)."""
+    try:
+        alias = store_alias()
+        if alias not in connections.settings or alias not in (databases or ()):
+            return []
+        rows = consistent(alias, lambda snapshot: fleets(snapshot, last("5m")))
+    except (ImproperlyConfigured, DatabaseError, PerfError):
+        return []  # the other checks say why
+    return [
+        Warning(
+            f"{len(row.pools)} processes may open {row.level('max_size')} connections to {row.alias!r}, "
+            f"the server takes {server_max}",
+            hint=f"Lower max_size to {max(1, server_max // len(row.pools))}, or raise the server's max_connections.",
+            id="django_perf.W006",
+        )
+        for row in rows
+        if row.pools and (server_max := row.server_max()) is not None and row.level("max_size") > server_max
+    ]
 
 
 def check_tables(databases: Iterable[str] | None = None, **kwargs: Any) -> list[CheckMessage]:

@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 POSTGRES_SCHEMES = ("postgres", "postgresql")
-CONN_MAX_AGE_S = 60
 REDIS_TIMEOUT_S = 1.0
 
 
@@ -28,14 +27,12 @@ def database_from_url(url: str, sqlite_file: Path) -> dict[str, Any]:
 def postgres_database(parts: SplitResult) -> dict[str, Any]:
     """Return the PostgreSQL entry; an absent part is left to libpq's own default."""
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "django_perf.pool.postgresql",
         "NAME": unquote(parts.path.lstrip("/")),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": unquote(parts.hostname or ""),
         "PORT": str(parts.port or ""),
-        "CONN_MAX_AGE": CONN_MAX_AGE_S,
-        "CONN_HEALTH_CHECKS": True,
     }
 
 

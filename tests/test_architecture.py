@@ -20,7 +20,10 @@ PURE = {
     "django_perf.dashboard.charts",
     "django_perf.db.fingerprint",
     "django_perf.metrics",
+    "django_perf.pool.options",
     "django_perf.pool.pool",
+    "django_perf.pool.session",
+    "django_perf.pool.sizing",
 }
 HEAVY = ("django", "redis", "psycopg2")
 IMPORT_ALONE = "import sys, {module}; print(*sorted(set({heavy!r}) & set(sys.modules)))"

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..metrics.catalog import REQUEST, SITE, Kind
+from ..metrics.catalog import POOL, POOL_HOLD, REQUEST, SITE, Kind
 from ..reports.exceptions import EXCEPTIONS
 from ..reports.health import Health, health
+from ..reports.pool import POOL_PROCESSES, POOLS
 from ..reports.process import PROCESSES
 from ..reports.queries import QUERIES, statements_of
 from ..reports.report import Report, Table
@@ -76,10 +77,56 @@ def endpoint(snapshot: Snapshot, since: str, route: str, method: str) -> Page:
     return _page(snapshot, window, REQUEST, is_own, tables)
 
 
+def pool(snapshot: Snapshot, since: str) -> Page:
+    """Return the page of the connection pools: the fleet against the server, waits and holds over time."""
+    window = last(since)
+    fleet, processes = (report.table(snapshot, window, None, _ROWS) for report in (POOLS, POOL_PROCESSES))
+    figures = [_pool_figures(snapshot, one) for one in (window, window.before)]
+    labels = ("Checkouts", "per_s"), ("Wait p95", "ms"), ("Hold p95", "ms"), ("Refused or timed out", "count")
+    cards = [_card(*label, index, figures, index > 0) for index, label in enumerate(labels)]
+    now = f"{text_of(fleet.totals['in_use'], 'count')} of {text_of(fleet.totals['max_size'], 'count')}"
+    cards.append(Card("In use now", now, f"{text_of(fleet.totals['waiting'], 'count')} waiting", "calm"))
+    return Page(window, health(snapshot, window), cards, _pool_charts(snapshot, window), [fleet, processes])
+
+
+def _pool_figures(snapshot: Snapshot, window: Window) -> list[float | None]:
+    wait, hold = (_total(snapshot, kind, window, None) for kind in (POOL, POOL_HOLD))
+    refused = wait.counter(POOL, "timeouts") + wait.counter(POOL, "refused")
+    if not wait.count:
+        return [0.0, None, None, float(refused)]
+    p95 = [sum_.quantiles(QUANTILES)[1] / 1_000 for sum_ in (wait, hold)]
+    return [wait.count / window.seconds, *p95, float(refused)]
+
+
+def _pool_charts(snapshot: Snapshot, window: Window) -> list[Chart]:
+    charted = _charted(window)
+    waits, holds = (
+        _settled(snapshot.points(kind, charted.span, charted.step, None), charted.now) for kind in (POOL, POOL_HOLD)
+    )
+    times = [minute * 60 for minute, _ in waits]
+    lines = {
+        "wait": [Line(f"p{q * 100:g}", str(n + 1), _quantile_ms(waits, n)) for n, q in enumerate(QUANTILES)],
+        "hold": [Line(f"p{q * 100:g}", str(n + 1), _quantile_ms(holds, n)) for n, q in enumerate(QUANTILES)],
+    }
+    return [
+        Chart("wait", "Wait for a connection", "ms", times, lines["wait"]),
+        Chart("hold", "Connection held", "ms", [minute * 60 for minute, _ in holds], lines["hold"]),
+    ]
+
+
+def _quantile_ms(points: Sequence[tuple[int, Sum]], index: int) -> list[float | None]:
+    return [sum_.quantiles(QUANTILES)[index] / 1_000 if sum_.count else None for _, sum_ in points]
+
+
+def _charted(window: Window) -> Window:
+    is_long = len_minutes(window) >= _LEAST_CHART_MINUTES
+    return window if is_long else last(f"{_LEAST_CHART_MINUTES}m", window.now)
+
+
 def _page(snapshot: Snapshot, window: Window, kind: Kind, wanted: Wanted | None, tables: list[Table]) -> Page:
     windows = window, window.before
     cards = _cards([_figures(kind, _total(snapshot, kind, one, wanted), one.seconds) for one in windows])
-    charted = window if len_minutes(window) >= _LEAST_CHART_MINUTES else last(f"{_LEAST_CHART_MINUTES}m", window.now)
+    charted = _charted(window)
     points = _settled(snapshot.points(kind, charted.span, charted.step, wanted), charted.now)
     charts = _charts(kind, points, charted)
     return Page(window, health(snapshot, window), cards, charts, tables)

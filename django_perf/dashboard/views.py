@@ -41,6 +41,13 @@ def endpoint(request: HttpRequest, site: AdminSite) -> HttpResponse:
     )
 
 
+def pool(request: HttpRequest, site: AdminSite) -> HttpResponse:
+    """Show the connection pools."""
+    since = request.GET.get("since") or _DEFAULT_RANGE
+    context = {"title": "Connection pools", "page_name": "pool"}
+    return _respond(request, site, "pool", since, context, lambda snapshot: pages.pool(snapshot, since))
+
+
 def _respond(
     request: HttpRequest,
     site: AdminSite,

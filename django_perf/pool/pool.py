@@ -23,6 +23,7 @@ from typing import Any
 from ..breaker import CircuitBreaker
 from ..exceptions import PoolClosed, PoolError, PoolTimeout, TooManyRequests
 from ..metrics.callsite import current_place, stack_of
+from ..metrics.names import clean
 from .channel import ALIVE, DEAD, READABLE, SILENT, UP
 from .driver import Driver
 from .keeper import keeper
@@ -743,16 +744,20 @@ class ConnectionPool:
         remedy = "raise max_size or look for a leak"
         text = f"no connection after {waited:.2f} s ({self._describe()}); {remedy}"
         if self.breaker.failing_s():
-            text = f"no connection after {waited:.2f} s ({self._describe()}); the last attempt to connect failed"
+            text = f"no connection after {waited:.2f} s ({self._describe()}); connecting fails{self._why()}"
         error = self._error(PoolTimeout, text)
         error.__cause__ = self._last_error if self.breaker.failing_s() else None
         return error
 
     def _unreachable(self) -> PoolError:
-        text = f"the server has not answered for {self.breaker.failing_s():.1f} s ({self._describe()})"
+        text = f"the server has not answered for {self.breaker.failing_s():.1f} s ({self._describe()}){self._why()}"
         error = self._error(PoolTimeout, text)
         error.__cause__ = self._last_error
         return error
+
+    def _why(self) -> str:
+        lines = str(self._last_error or "").strip().splitlines()
+        return f": {clean(lines[0])}" if lines else ""
 
     def _describe(self) -> str:
         level = self.level()

@@ -52,16 +52,19 @@ def statement_timeout(limit: str | float, using: str = DEFAULT_DB_ALIAS) -> Iter
     if wrapper.vendor != "postgresql":
         raise NotSupportedError(f"statement_timeout() needs PostgreSQL; {using!r} is {wrapper.vendor}")
     seconds = _seconds(limit)
+    wrapper.ensure_connection()
     is_local = wrapper.in_atomic_block
+    # What the pool notes of the session: these statements change it, and change it back.
+    noted = _notes(wrapper)
     before = _change(wrapper, f"{round(seconds * 1e3)}ms", is_local)
-    old_limit = _watch(wrapper, seconds + _GRACE_S)
+    _note(wrapper, seconds + _GRACE_S, is_dirty=True)
     try:
         yield
     finally:
         # In a failed transaction nothing can be set, and its end undoes SET LOCAL by itself.
         if wrapper.connection is not None and not _has_failed(wrapper):
             _change(wrapper, before, is_local)
-            _watch(wrapper, old_limit)
+            _note(wrapper, *noted)
 
 
 def _seconds(limit: str | float) -> float:
@@ -81,13 +84,15 @@ def _change(wrapper: BaseDatabaseWrapper, value: str, is_local: bool) -> str:
     return str(before)
 
 
-def _watch(wrapper: BaseDatabaseWrapper, limit: float | None) -> float | None:
-    """Set the limit of the pool's keeper, and return the one before; None where there is no pool."""
+def _notes(wrapper: BaseDatabaseWrapper) -> tuple[float, bool]:
+    """Return the pool's limit for a statement, and whether it takes the session for changed."""
     slot = getattr(wrapper.connection, "slot", None)
-    if slot is None or limit is None:
-        return None
-    before, slot.limit = slot.limit, limit
-    return float(before)
+    return (slot.limit, slot.is_dirty) if slot else (0.0, False)
+
+
+def _note(wrapper: BaseDatabaseWrapper, limit: float, is_dirty: bool) -> None:
+    if slot := getattr(wrapper.connection, "slot", None):
+        slot.limit, slot.is_dirty = limit, is_dirty
 
 
 def _has_failed(wrapper: BaseDatabaseWrapper) -> bool:

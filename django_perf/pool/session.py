@@ -15,7 +15,7 @@ _CHANGES = re.compile(
       | (?: RESET | LISTEN | LOAD | DO | CALL | DECLARE | DISCARD ) \b )
     | ; \s*+ (?: -- | /\* )
     | \b (?: set_config | setseed | pg_(?:try_)?advisory_lock | dblink_connect ) \w*+ \s*+ \(
-    | \b INTO \s++ (?: (?: LOCAL | GLOBAL ) \s++ )?+ TEMP
+    | \b INTO \s++ (?: (?: LOCAL | GLOBAL ) \s++ )?+ TEMP (?: ORARY )?+ \b
     """,
     re.IGNORECASE | re.VERBOSE,
 )

@@ -10,13 +10,16 @@ from ..store.alias import store_alias
 from ..store.reader import Snapshot, consistent
 from .blocks import BLOCKS
 from .health import Health, health
+from .pool import POOL_PROCESSES, POOLS
 from .process import PROCESSES
 from .queries import QUERIES
 from .report import Report, Table
 from .requests import REQUESTS
 from .window import Window, moment
 
-REPORTS: dict[str, Report[Any]] = {report.name: report for report in (REQUESTS, QUERIES, BLOCKS, PROCESSES)}
+REPORTS: dict[str, Report[Any]] = {
+    report.name: report for report in (REQUESTS, QUERIES, BLOCKS, PROCESSES, POOLS, POOL_PROCESSES)
+}
 
 
 @dataclass(frozen=True, slots=True)

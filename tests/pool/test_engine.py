@@ -115,7 +115,8 @@ def test_reset_always_undoes_what_a_function_did(pooled):
     wrapper = pooled({"reset": "always"})
     rows(
         wrapper,
-        "CREATE OR REPLACE FUNCTION hide() RETURNS text AS $$ SELECT set_config('work_mem', '17MB', false) $$ LANGUAGE sql",
+        "CREATE OR REPLACE FUNCTION hide() RETURNS text LANGUAGE sql"
+        " AS $$ SELECT set_config('work_mem', '17MB', false) $$",
     )
     rows(wrapper, "SELECT hide()")
     wrapper.close()
