@@ -81,30 +81,24 @@ class Frame:
         return self.head[index :: self.length]
 
     @cached_property
-    def _starts(self) -> list[int]:
-        """Return where the buckets of each histogram begin; at the end, how many there are in all."""
-        return [0, *accumulate(self.head[_BUCKETS * self.length : COUNTERS * self.length])]
-
-    @cached_property
-    def _cells(self) -> tuple[int, bytes]:
-        """Return the bytes per count, and the counts of all buckets."""
-        size = self._starts[-1]
+    def _cells(self) -> tuple[int, bytes, list[int]]:
+        """Return the bytes per count, the counts of all buckets, and where those of each histogram begin."""
+        starts = [0, *accumulate(self.head[_BUCKETS * self.length : COUNTERS * self.length])]
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
             # Bounded: what claims to be larger than its own lengths say is damaged, or made to fill the memory.
-            body = inflater.decompress(self._deflated, 8 * min(size, _MOST) + 2)
+            body = inflater.decompress(self._deflated, 8 * min(starts[-1], _MOST) + 2)
         except zlib.error as error:
             raise DamagedPayload("the buckets of a frame cannot be inflated") from error
         width = columns.WIDTHS.get(body[:1].decode("latin-1"), 0)
-        if not inflater.eof or not width or len(body) != width * size + 1:
+        if not inflater.eof or not width or len(body) != width * starts[-1] + 1:
             raise DamagedPayload("the buckets of a frame are cut or too many")
-        return width, body[1:]
+        return width, body, [start * width + 1 for start in starts]
 
     def run(self, index: int) -> Run:
         """Return the buckets of one histogram, packed."""
-        width, cells = self._cells
-        start, end = self._starts[index : index + 2]
-        return self.head[_FIRST * self.length + index], width, cells[start * width : end * width]
+        width, body, starts = self._cells
+        return self.head[_FIRST * self.length + index], width, body[starts[index] : starts[index + 1]]
 
     def parts(self, index: int) -> Parts:
         """Return what one histogram is made of."""
@@ -125,18 +119,25 @@ class Stack:
     def __init__(self, *frames: Frame) -> None:
         self.frames = list(frames)
 
-    def value(self, column: int, index: int) -> int:
-        """Return the sum, for MAX the largest, of one column for one series; 0 for a counter that no frame has."""
-        at = column * self.frames[0].length + index
-        return self._head[at] if at < len(self._head) else 0
+    @cached_property
+    def length(self) -> int:
+        """Return how many series there are."""
+        return self.frames[0].length
 
     @cached_property
-    def _head(self) -> Sequence[int]:
+    def head(self) -> Sequence[int]:
+        """Return the columns of the heads, one behind the other, of MAX the largest, and of all others the sum."""
         heads = [frame.head for frame in self.frames]
         if len(heads) == 1:
             return heads[0]
         # What an older frame lacks are counters, which are its last columns.
         added = list(map(sum, zip_longest(*heads, fillvalue=0)))
-        largest = slice(MAX * self.frames[0].length, (MAX + 1) * self.frames[0].length)
+        largest = slice(MAX * self.length, (MAX + 1) * self.length)
         added[largest] = map(max, *[head[largest] for head in heads])
         return added
+
+
+def column(parts: Sequence[tuple[Stack, int]], number: int) -> list[int]:
+    """Return one column of some series of stacks, without those that have no such counter."""
+    places = [(stack.head, stack.length * number + index) for stack, index in parts]
+    return [head[at] for head, at in places if at < len(head)]

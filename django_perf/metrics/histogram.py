@@ -152,13 +152,11 @@ class Histogram:
         histogram = cls()
         runs = []
         for source, index in packed:
-            run = _readable_run(source, index)
-            if run:
+            if (run := _readable_run(source, index)) is not None:
                 runs.append(run)
-                _, total, lowest, highest = source.row(index)[:4]
-                histogram.sum += total
-                histogram.min = min(histogram.min, lowest)
-                histogram.max = max(histogram.max, highest)
+                histogram.sum += source.head[frame.SUM * source.length + index]
+                histogram.min = min(histogram.min, source.head[frame.MIN * source.length + index])
+                histogram.max = max(histogram.max, source.head[frame.MAX * source.length + index])
         first, counts = columns.add_shifted(runs) if runs else (0, ())
         histogram.counts = {at: count for at, count in enumerate(counts, first) if count}
         histogram.count = sum(counts)
@@ -181,7 +179,7 @@ class Histogram:
 def _readable_run(source: frame.Frame, index: int) -> frame.Run | None:
     """Return the packed buckets of one histogram, None where they are damaged or none."""
     try:
-        first, width, raw = source.run(index)
+        run = first, width, raw = source.run(index)
     except DamagedPayload:
         return None
-    return (first, width, raw) if raw and first + len(raw) // width <= BUCKETS else None
+    return run if raw and first + len(raw) // width <= BUCKETS else None

@@ -14,7 +14,7 @@ from django.db.models import Q
 
 from ..exceptions import DamagedPayload, StoreBusy, UnknownPayload
 from ..metrics.catalog import Kind
-from ..metrics.frame import COUNT, COUNTERS, MAX, SUM, Frame, Stack
+from ..metrics.frame import COUNT, COUNTERS, MAX, SUM, Frame, Stack, column
 from ..metrics.histogram import Histogram
 from .fresh import Fresh, Labels
 from .lease import NAME
@@ -65,10 +65,10 @@ class Sum:
         self._columns.clear()
         self._quantiles.clear()
 
-    def _column(self, column: int, add: Callable[[Iterable[int]], int] = sum) -> int:
-        if column not in self._columns:
-            self._columns[column] = add([stack.value(column, index) for stack, index in self._parts] or [0])
-        return self._columns[column]
+    def _column(self, number: int, add: Callable[[Iterable[int]], int] = sum) -> int:
+        if number not in self._columns:
+            self._columns[number] = add(column(self._parts, number) or [0])
+        return self._columns[number]
 
     @property
     def count(self) -> int:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from django_perf.exceptions import DamagedPayload, UnknownPayload
 from django_perf.metrics import columns
-from django_perf.metrics.frame import COUNT, COUNTERS, MAX, SUM, Frame, Stack, pack
+from django_perf.metrics.frame import COUNT, COUNTERS, MAX, SUM, Frame, Stack, column, pack
 from django_perf.metrics.histogram import Histogram
 from tests.strategies import histogram_of, samples
 
@@ -36,12 +36,12 @@ def test_the_heads_of_a_stack_add_up_what_its_frames_hold(frames):
     stack = Stack(*[Frame(packed(series)) for series in frames])
     for index in range(2):
         values = [value for series in frames for value in series[index][0]]
-        assert stack.value(COUNT, index) == len(values)
-        assert stack.value(SUM, index) == sum(values)
-        assert stack.value(MAX, index) == max(values, default=0)
+        assert sum(column([(stack, index)], COUNT)) == len(values)
+        assert sum(column([(stack, index)], SUM)) == sum(values)
+        assert max(column([(stack, index)], MAX)) == max(values, default=0)
         for at in range(5):
             expected = sum(series[index][1][at] for series in frames if at < len(series[index][1]))
-            assert stack.value(COUNTERS + at, index) == expected
+            assert sum(column([(stack, index)], COUNTERS + at)) == expected
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.lists(st.integers(0, 2**64 - 1))), min_size=1, max_size=6))
