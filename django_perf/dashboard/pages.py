@@ -15,7 +15,8 @@ from ..reports.report import Report, Table
 from ..reports.requests import QUANTILES, REQUESTS
 from ..reports.text import text_of
 from ..reports.window import Window, last
-from ..store.reader import Labels, Snapshot, Sum, Wanted
+from ..store.fresh import Labels
+from ..store.reader import Snapshot, Sum, Wanted
 from .charts import Chart, Line
 
 _ROWS = 50

@@ -32,10 +32,11 @@ Run = tuple[int, int, bytes]
 
 def pack(histograms: Sequence[Parts], counters: Sequence[Sequence[int]] = ()) -> bytes:
     """Pack histograms and the counters of each; equal input gives equal bytes, in whatever order it was merged."""
-    buckets = [parts[0] for parts in histograms]
-    firsts = [min(counts, default=0) for counts in buckets]
-    lengths = [max(counts, default=first - 1) - first + 1 for counts, first in zip(buckets, firsts, strict=True)]
-    numbers = list(zip(*[parts[1:] for parts in histograms], strict=True)) or [()] * 4
+    counted, *numbers = zip(*histograms, strict=True) if histograms else [()] * 5
+    # One empty bucket instead of none: so the passes over all buckets need no condition, and run in C.
+    buckets = [counts or {0: 0} for counts in counted]
+    firsts = list(map(min, buckets))
+    lengths = [last - first + 1 for first, last in zip(firsts, map(max, buckets), strict=True)]
     out = bytearray((VERSION,))
     varint.put(out, len(histograms))
     varint.put(out, max(map(len, counters), default=0))
@@ -44,14 +45,12 @@ def pack(histograms: Sequence[Parts], counters: Sequence[Sequence[int]] = ()) ->
 
 
 def _deflated(buckets: list[dict[int, int]], firsts: list[int], lengths: list[int]) -> bytes:
-    code = columns.code_of(max([max(counts.values()) for counts in buckets if counts], default=0))
+    code = columns.code_of(max(map(max, map(dict.values, buckets)), default=0))
     cells = columns.blank(code, sum(lengths))
-    start = 0
-    for counts, first, length in zip(buckets, firsts, lengths, strict=True):
+    for counts, start, first in zip(buckets, accumulate(lengths, initial=0), firsts, strict=False):
         shift = start - first
         for index, count in counts.items():
             cells[index + shift] = count
-        start += length
     # Huffman codes and runs of zeros: looking for other repeats finds none. More memory than 7 takes twice the time.
     packer = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS, 7, zlib.Z_RLE)
     return packer.compress(code.encode() + columns.little_endian(cells)) + packer.flush()
