@@ -12,38 +12,39 @@ from ..metrics.catalog import KINDS, Kind
 from ..metrics.frame import Stack
 
 Labels = tuple[str, ...]
-# (minute, stack of one frame, index in it) of one series in one delta.
-Entry = tuple[int, Stack, int]
+# (stack of one frame, index in it) of one series in each delta of one minute.
+Parts = list[tuple[Stack, int]]
 
 
 class Fresh:
-    """Hold what waits, by series; a key is parsed once, however many deltas name it."""
+    """Hold what waits, by series; a key is parsed once a minute, however many deltas name it."""
 
     def __init__(self) -> None:
-        self._by_kind: dict[str, dict[Labels, list[Entry]]] = defaultdict(lambda: defaultdict(list))
-        self._places: dict[bytes, list[list[Entry]]] = {}
+        self._by_kind: dict[str, dict[tuple[int, Labels], Parts]] = defaultdict(lambda: defaultdict(list))
+        self._places: dict[tuple[int, bytes], list[Parts]] = {}
 
     def add(self, minute: int, payload: bytes) -> None:
         """Add the payload of one delta, or nothing of it: errors as in split()."""
         lines, frame = split(payload)
-        places = [self._places.get(line) or self._open(line) for line in lines]
+        places = [self._places.get((minute, line)) or self._open(minute, line) for line in lines]
         stack = Stack(frame)
         for index, own in enumerate(places):
-            entry = minute, stack, index
+            part = stack, index
             for place in own:
-                place.append(entry)
+                place.append(part)
 
-    def series(self, kind: Kind, start: int, end: int) -> Iterator[tuple[Labels, list[Entry]]]:
-        """Yield labels and entries of each series of `kind`, also of what rolls into it, with start <= minute < end."""
-        for labels, entries in self._by_kind[kind.name].items():
-            if inside := [entry for entry in entries if start <= entry[0] < end]:
-                yield labels, inside
+    def series(self, kind: Kind, start: int, end: int) -> Iterator[tuple[Labels, int, Parts]]:
+        """Yield labels, minute and parts of each series of `kind`, also of what rolls into it."""
+        for (minute, labels), parts in self._by_kind[kind.name].items():
+            if start <= minute < end and parts:
+                yield labels, minute, parts
 
-    def _open(self, line: bytes) -> list[list[Entry]]:
-        """Return the lists of the series of a key, and of the one that it rolls into."""
+    def _open(self, minute: int, line: bytes) -> list[Parts]:
+        """Return the parts of the series of a key, and of the one that it rolls into."""
         key = _known(key_of(line))
         own = [key, rolled_key(key)]
-        places = self._places[line] = [self._by_kind[one[0]][one[1:]] for one in own if one is not None]
+        places = [self._by_kind[one[0]][minute, one[1:]] for one in own if one is not None]
+        self._places[minute, line] = places
         return places
 
 

@@ -16,7 +16,7 @@ from ..exceptions import DamagedPayload, StoreBusy, UnknownPayload
 from ..metrics.catalog import Kind
 from ..metrics.frame import COUNT, COUNTERS, MAX, SUM, Frame, Stack, column
 from ..metrics.histogram import Histogram
-from .fresh import Fresh, Labels
+from .fresh import Fresh, Labels, Parts
 from .lease import NAME
 from .models import Delta, Lease, Rollup, Series
 from .rows import shard_of, split_row
@@ -24,8 +24,8 @@ from .tiers import TIERS, Segment, floor, segments
 
 Answer = TypeVar("Answer")
 Wanted = Callable[[Labels], bool]
-# (labels, minute, stack, index in it) of one series in one stretch of time.
-Part = tuple[Labels, int, Stack, int]
+# What is stored of one series in one stretch of time: labels, minute, where it stands.
+Found = tuple[Labels, int, Parts]
 
 _ATTEMPTS = 8
 # Bounds the memory of one answer, and the parameters of one query: SQLite takes 999.
@@ -51,13 +51,13 @@ class Sum:
     __slots__ = ("_columns", "_parts", "_quantiles")
 
     def __init__(self) -> None:
-        self._parts: list[tuple[Stack, int]] = []
+        self._parts: Parts = []
         self._columns: dict[int, int] = {}
         self._quantiles: dict[tuple[float, ...], list[float]] = {}
 
-    def add(self, stack: Stack, index: int) -> None:
-        """Add one series of a stack."""
-        self._parts.append((stack, index))
+    def add(self, parts: Parts) -> None:
+        """Add series of stacks."""
+        self._parts += parts
 
     def merge(self, other: Sum) -> None:
         """Add another sum."""
@@ -145,26 +145,25 @@ class Snapshot:
 
     def _find_sums(self, kind: Kind, span: Range, wanted: Wanted | None) -> dict[Labels, Sum]:
         found: dict[Labels, Sum] = defaultdict(Sum)
-        for labels, _, stack, index in self._read(kind, span, wanted):
-            found[labels].add(stack, index)
+        for labels, _, parts in self._read(kind, span, wanted):
+            found[labels].add(parts)
         return found
 
     def points(self, kind: Kind, span: Range, step: int, wanted: Wanted | None = None) -> list[tuple[int, Sum]]:
         """Return (first minute, sum over the series) for every `step` minutes of `span`, empty ones too."""
         found: dict[int, Sum] = {minute: Sum() for minute in range(floor(span.start, step), span.end, step)}
-        for _, minute, stack, index in self._read(kind, span, wanted, step):
-            found[floor(minute, step)].add(stack, index)
+        for _, minute, parts in self._read(kind, span, wanted, step):
+            found[floor(minute, step)].add(parts)
         return list(found.items())
 
-    def _read(self, kind: Kind, span: Range, wanted: Wanted | None, step: int | None = None) -> Iterator[Part]:
+    def _read(self, kind: Kind, span: Range, wanted: Wanted | None, step: int | None = None) -> Iterator[Found]:
         """Yield rollups, in buckets that fit into `step`, then what waits."""
         yield from self._read_rollups(kind, span, wanted, step)
-        for labels, entries in self._fresh.series(kind, span.start, span.end):
+        for labels, minute, parts in self._fresh.series(kind, span.start, span.end):
             if wanted is None or wanted(labels):
-                for minute, stack, index in entries:
-                    yield labels, minute, stack, index
+                yield labels, minute, parts
 
-    def _read_rollups(self, kind: Kind, span: Range, wanted: Wanted | None, step: int | None) -> Iterator[Part]:
+    def _read_rollups(self, kind: Kind, span: Range, wanted: Wanted | None, step: int | None) -> Iterator[Found]:
         """Yield stacks of the buckets of each `step`, or of all: those of one shard hold the same series as a rule."""
         names = {id_: labels for id_, labels in self._names(kind).items() if wanted is None or wanted(labels)}
         if not names:
@@ -177,7 +176,7 @@ class Snapshot:
         for (minute, ids), stack in stacks.items():
             for index, id_ in enumerate(ids):
                 if id_ in names:
-                    yield names[id_], minute, stack, index
+                    yield names[id_], minute, [(stack, index)]
 
     def _names(self, kind: Kind) -> dict[int, Labels]:
         """Return the labels of each series of `kind`, by id."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
 
 from django_perf.exceptions import StoreBusy
 from django_perf.metrics.catalog import REQUEST, SITE
@@ -96,6 +100,37 @@ def test_delta_of_a_newer_version_is_counted_as_unread_and_costs_no_other(alias)
     assert consistent(alias, counts) == (3, 1)
 
 
+@pytest.mark.parametrize("key", [b"no JSON", b"7", b"[]", b'["request", 5]', b'["request", "too", "few"]'])
+def test_delta_with_a_damaged_key_is_counted_as_unread_and_nothing_of_it_is_read(alias, key):
+    put(alias, {MIDNIGHT: requests(3)})
+    (damaged,) = put(alias, {MIDNIGHT: requests(5) | requests(7, route="/b")})
+    keys = zlib.compress(b'["request","/","GET","2xx"]\n' + key)
+    old = bytes(damaged.payload)
+    frame = old[5 + int.from_bytes(old[1:5], "big") :]
+    payload = old[:1] + len(keys).to_bytes(4, "big") + keys + frame
+    Delta.objects.using(alias).filter(id=damaged.id).update(payload=payload)
+
+    def counts(snapshot):
+        span = Range(MIDNIGHT, MIDNIGHT + 1)
+        return [sum(one.count for one in snapshot.sums(kind, span).values()) for kind in (REQUEST, SITE)]
+
+    assert consistent(alias, lambda snapshot: (*counts(snapshot), snapshot.unread)) == (3, 3, 1)
+
+
+def test_sums_are_read_once_however_often_they_are_asked_for(alias):
+    put(alias, {MIDNIGHT: requests(3, route="/a") | requests(5, route="/b")})
+    compact_at(alias, MIDNIGHT + 1)
+
+    def ask(snapshot):
+        span = Range(MIDNIGHT, MIDNIGHT + 1)
+        snapshot.sums(REQUEST, span)
+        with CaptureQueriesContext(connections[alias]) as captured:
+            again = snapshot.sums(REQUEST, span, lambda labels: labels[0] == "/b")
+        return len(captured), [one.count for one in again.values()]
+
+    assert consistent(alias, ask) == (0, [5])
+
+
 def test_damaged_counts_of_one_row_leave_the_quantiles_of_the_others(alias):
     put(alias, {MIDNIGHT: requests(3, us=500), MIDNIGHT + 1: requests(5, us=7)})
     compact_at(alias, MIDNIGHT + 2)
@@ -131,7 +166,7 @@ def test_reader_that_meets_a_compactor_every_time_says_so(alias, monkeypatch):
 
 def test_a_counter_that_no_row_had_yet_is_zero():
     own = Sum()
-    own.add(Stack(Frame(pack([({5: 1}, 1, 5, 5, 5)], [[4]]))), 0)
+    own.add([(Stack(Frame(pack([({5: 1}, 1, 5, 5, 5)], [[4]]))), 0)])
     assert (own.counter(REQUEST, "errors"), own.counter(REQUEST, "db_us")) == (4, 0)
 
 
