@@ -35,17 +35,24 @@ def pack(histograms: Sequence[Parts], counters: Sequence[Sequence[int]] = ()) ->
     counted, *numbers = zip(*histograms, strict=True) if histograms else [()] * 5
     # One empty bucket instead of none: so the passes over all buckets need no condition, and run in C.
     buckets = [counts or {0: 0} for counts in counted]
-    firsts = list(map(min, buckets))
-    lengths = [last - first + 1 for first, last in zip(firsts, map(max, buckets), strict=True)]
+    # Sorting a dozen keys takes less time than min() and max() of them.
+    ordered = list(map(sorted, buckets))
+    firsts = [indexes[0] for indexes in ordered]
+    lengths = [indexes[-1] - indexes[0] + 1 for indexes in ordered]
     out = bytearray((VERSION,))
     varint.put(out, len(histograms))
     varint.put(out, max(map(len, counters), default=0))
     columns.put(out, [*numbers, firsts, lengths, *zip_longest(*counters, fillvalue=0)])
-    return bytes(out + _deflated(buckets, firsts, lengths))
+    return bytes(out + _deflated(buckets, firsts, lengths, columns.code_of(_largest(buckets, numbers[COUNT]))))
 
 
-def _deflated(buckets: list[dict[int, int]], firsts: list[int], lengths: list[int]) -> bytes:
-    code = columns.code_of(max(map(max, map(dict.values, buckets)), default=0))
+def _largest(buckets: list[dict[int, int]], counts: Sequence[int]) -> int:
+    """Return the largest count of a bucket, or what it cannot exceed where a byte holds that: as in every flush."""
+    most = max(counts, default=0)
+    return most if most < 256 else max(map(max, map(dict.values, buckets)))
+
+
+def _deflated(buckets: list[dict[int, int]], firsts: list[int], lengths: list[int], code: str) -> bytes:
     cells = columns.blank(code, sum(lengths))
     for counts, start, first in zip(buckets, accumulate(lengths, initial=0), firsts, strict=False):
         shift = start - first

@@ -34,7 +34,7 @@ class Fresh:
                 place.append(part)
 
     def series(self, kind: Kind, start: int, end: int) -> Iterator[tuple[Labels, int, Parts]]:
-        """Yield labels, minute (start <= minute < end) and parts of each series of `kind`, also of what rolls into it."""
+        """Yield labels, minute (start <= minute < end) and parts of the series of `kind`, and of what rolls into it."""
         for (minute, labels), parts in self._by_kind[kind.name].items():
             if start <= minute < end and parts:
                 yield labels, minute, parts
