@@ -41,10 +41,10 @@ def new_aggregate(key: Key) -> Aggregate:
     return Aggregate(len(kind.counters) if kind else 0)
 
 
-def pack_aggregates(aggregates: Iterable[Aggregate], level: int = 6) -> bytes:
+def pack_aggregates(aggregates: Iterable[Aggregate]) -> bytes:
     """Pack aggregates into one frame, in their order."""
     own = list(aggregates)
-    return frame.pack([one.histogram.parts() for one in own], [one.counters for one in own], level)
+    return frame.pack([one.histogram.parts() for one in own], [one.counters for one in own])
 
 
 def unpack_aggregate(packed: frame.Frame, index: int) -> Aggregate:

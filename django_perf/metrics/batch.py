@@ -7,6 +7,7 @@ import os
 import uuid
 import zlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ..exceptions import DamagedPayload, UnknownPayload
 from .aggregate import Key, Table, pack_aggregates, unpack_aggregate
@@ -51,15 +52,32 @@ def own_origin(host: str, started: float) -> Origin:
 
 
 def pack(table: Table) -> bytes:
-    """Pack a table: version, length of the deflated keys, the keys as JSON, a frame with the series in order."""
-    keys = zlib.compress(json.dumps(list(table), separators=(",", ":")).encode(), 1)
-    # Level 1: a fifth of the time of level 6, for a tenth more bytes, of rows that live two minutes.
+    """Pack a table: version, length of the deflated keys, a line of JSON for each, a frame with the series in order."""
+    # Level 1: less time than level 6, for a few more bytes, of a row that lives two minutes.
+    keys = zlib.compress(b"\n".join(map(_line, table)), 1)
     head = bytes((VERSION,)) + len(keys).to_bytes(_LENGTH_BYTES, "big")
-    return head + keys + pack_aggregates(table.values(), 1)
+    return head + keys + pack_aggregates(table.values())
 
 
-def split(payload: bytes) -> tuple[list[Key], Frame]:
-    """Return the keys and the frame of what pack() wrote.
+# A process sends the same keys in every flush.
+@lru_cache(maxsize=2_048)
+def _line(key: Key) -> bytes:
+    return json.dumps(key, separators=(",", ":")).encode()
+
+
+def key_of(line: bytes) -> Key:
+    """Return the key on one line of a payload; raises DamagedPayload where there is none."""
+    try:
+        key = json.loads(line)
+    except ValueError as error:
+        raise DamagedPayload("a key of a payload cannot be read") from error
+    if not (isinstance(key, list) and key and all(isinstance(one, str) for one in key)):
+        raise DamagedPayload("a key of a payload is no list of texts")
+    return tuple(key)
+
+
+def split(payload: bytes) -> tuple[list[bytes], Frame]:
+    """Return the lines with the keys, for key_of(), and the frame of what pack() wrote.
 
     Raises UnknownPayload for a version of the future, DamagedPayload for anything else that cannot be read.
     """
@@ -68,16 +86,16 @@ def split(payload: bytes) -> tuple[list[Key], Frame]:
     start = 1 + _LENGTH_BYTES
     end = start + int.from_bytes(payload[1:start], "big")
     try:
-        keys = [tuple(key) for key in json.loads(zlib.decompress(payload[start:end]))]
-    except (zlib.error, ValueError, TypeError) as error:
-        raise DamagedPayload(f"payload cannot be read: {type(error).__name__}") from error
+        lines = zlib.decompress(payload[start:end]).splitlines()
+    except zlib.error as error:
+        raise DamagedPayload("the keys of a payload cannot be inflated") from error
     frame = Frame(payload[end:])
-    if frame.length != len(keys):
-        raise DamagedPayload(f"a payload of {len(keys)} keys and {frame.length} series")
-    return keys, frame
+    if frame.length != len(lines):
+        raise DamagedPayload(f"a payload of {len(lines)} keys and {frame.length} series")
+    return lines, frame
 
 
 def unpack(payload: bytes) -> Table:
     """Read what pack() wrote; errors as in split()."""
-    keys, frame = split(payload)
-    return {key: unpack_aggregate(frame, index) for index, key in enumerate(keys)}
+    lines, frame = split(payload)
+    return {key_of(line): unpack_aggregate(frame, index) for index, line in enumerate(lines)}

@@ -1,67 +1,96 @@
 """Write and read columns of unsigned integers: as wide as the largest needs, at the speed of C.
 
-A column is one byte for the width (0: all are zero; 1, 2, 4 or 8 bytes each) and the values in little endian.
+Columns of one length stand side by side: a letter for the width of each (B, H, I, Q: 1, 2, 4, 8 bytes, as in `struct`),
+then the values column by column in little endian.
 """
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain
 from sys import byteorder
 
 from ..exceptions import DamagedPayload
 
 LARGEST = 2**64 - 1
-# More than any frame has: a damaged length must not fill the memory with zeros.
-MOST = 10_000_000
-_TYPECODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
+WIDTHS = {"B": 1, "H": 2, "I": 4, "Q": 8}
 
 
-def put(out: bytearray, values: Sequence[int]) -> None:
-    """Append a column; a value above 64 bits is cut to the largest that fits."""
-    largest = max(values, default=0)
-    if largest > LARGEST:
-        values, largest = [min(value, LARGEST) for value in values], LARGEST
-    if largest:
-        put_cells(out, array(_typecode(largest), values))
-    else:
-        out.append(0)
+def put(out: bytearray, columns: Sequence[Sequence[int]]) -> None:
+    """Append columns of one length; a value above 64 bits is cut to the largest that fits."""
+    largest = [max(column, default=0) for column in columns]
+    if max(largest) > LARGEST:
+        columns = [[min(value, LARGEST) for value in column] for column in columns]
+    codes = "".join(map(code_of, largest)).encode()
+    out += codes
+    out += _layout(codes, len(columns[0])).pack(*chain.from_iterable(columns))
 
 
-def blank(largest: int, length: int) -> array[int]:
-    """Return `length` zeros, each wide enough for `largest`; to be filled and given to put_cells()."""
-    cells = array(_typecode(largest))
-    cells.frombytes(bytes(length * cells.itemsize))
-    return cells
+def take(data: bytes, position: int, count: int, length: int) -> tuple[tuple[int, ...], int]:
+    """Return the values of `count` columns of `length` at `position`, in one run, and the position behind them.
 
-
-def put_cells(out: bytearray, cells: array[int]) -> None:
-    """Append a column that has its width already."""
-    out.append(cells.itemsize)
-    out += _little_endian(cells).tobytes()
-
-
-def _typecode(largest: int) -> str:
-    return next(code for width, code in _TYPECODES.items() if largest < 1 << 8 * width)
-
-
-def take(data: bytes, position: int, count: int) -> tuple[Sequence[int], int]:
-    """Return the column of `count` values at `position`, and the position behind it.
-
-    Raises DamagedPayload where `data` holds no such column.
+    Raises DamagedPayload where `data` holds no such columns.
     """
-    if position >= len(data) or count > MOST:
-        raise DamagedPayload(f"a column of {count} values is missing or too long")
-    width = data[position]
-    if width == 0:
-        return (0,) * count, position + 1
-    end = position + 1 + width * count
-    if width not in _TYPECODES or end > len(data):
-        raise DamagedPayload(f"a column of {count} values of {width} bytes does not fit")
-    return _little_endian(array(_TYPECODES[width], data[position + 1 : end])), end
+    start = position + count
+    codes = data[position:start]
+    if len(codes) < count or codes.strip(b"BHIQ"):
+        raise DamagedPayload(f"the widths of {count} columns are missing or unknown")
+    try:
+        layout = _layout(codes, length)
+        return layout.unpack_from(data, start), start + layout.size
+    except struct.error as error:
+        raise DamagedPayload(f"{count} columns of {length} values do not fit") from error
 
 
-def _little_endian(cells: array[int]) -> array[int]:
+@lru_cache(maxsize=512)
+def _layout(codes: bytes, length: int) -> struct.Struct:
+    return struct.Struct("<" + "".join(f"{length}{code}" for code in codes.decode()))
+
+
+def code_of(largest: int) -> str:
+    """Return the letter of the narrowest width that holds `largest`; the widest for what none holds."""
+    return next((code for code, width in WIDTHS.items() if largest < 1 << 8 * width), "Q")
+
+
+def blank(code: str, length: int) -> array[int]:
+    """Return `length` zeros, to be filled and given to little_endian()."""
+    return array(code, bytes(length * WIDTHS[code]))
+
+
+def little_endian(cells: array[int]) -> bytes:
+    """Return the bytes of `cells`, which may be changed."""
     if byteorder == "big":
         cells.byteswap()
-    return cells
+    return cells.tobytes()
+
+
+def add_shifted(parts: Sequence[tuple[int, int, bytes]]) -> tuple[int, tuple[int, ...]]:
+    """Add columns that begin at different places: (place, width, little endian values) of each, at least one.
+
+    Returns where the sum begins, and the sum. Every column is made one large integer, with so much room for each of its
+    values that no sum runs over into the next: so the addition of all of them is one, in C.
+    """
+    lowest = min(place for place, _, _ in parts)
+    highest = max(place + len(raw) // width for place, width, raw in parts)
+    needed = 8 * max(width for _, width, _ in parts) + len(parts).bit_length()
+    room = next(room for room in (4, 8, 16) if needed <= 8 * room)
+    total = sum(_spread(raw, width, room) << 8 * room * (place - lowest) for place, width, raw in parts)
+    return lowest, _cut(total, room, highest - lowest)
+
+
+def _spread(raw: bytes, width: int, room: int) -> int:
+    wide = bytearray(len(raw) // width * room)
+    for at in range(width):
+        wide[at::room] = raw[at::width]
+    return int.from_bytes(wide, "little")
+
+
+def _cut(total: int, room: int, length: int) -> tuple[int, ...]:
+    raw = total.to_bytes(room * length, "little")
+    if room < 16:
+        return struct.unpack(f"<{length}{'I' if room == 4 else 'Q'}", raw)
+    halves = struct.unpack(f"<{2 * length}Q", raw)
+    return tuple(low + (high << 64) for low, high in zip(halves[::2], halves[1::2], strict=True))

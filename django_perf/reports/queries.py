@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..metrics.catalog import ENDPOINT_QUERY, QUERY, REQUEST
-from ..store.reader import Labels, Snapshot, Sum
+from ..store.fresh import Labels
+from ..store.reader import Snapshot, Sum
 from ..store.series import hash_of
 from .report import Column, Report, Value
 from .window import Window

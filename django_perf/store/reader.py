@@ -13,23 +13,23 @@ from typing import TypeVar
 from django.db.models import Q
 
 from ..exceptions import DamagedPayload, StoreBusy, UnknownPayload
-from ..metrics.aggregate import Key, rolled_key
-from ..metrics.batch import split
-from ..metrics.catalog import KINDS, Kind
-from ..metrics.frame import Added, Frame, add_rows, pack
+from ..metrics.catalog import Kind
+from ..metrics.frame import COUNT, COUNTERS, MAX, SUM, Frame, Stack, column
 from ..metrics.histogram import Histogram
+from .fresh import Fresh, Labels, Parts
 from .lease import NAME
 from .models import Delta, Lease, Rollup, Series
 from .rows import shard_of, split_row
 from .tiers import TIERS, Segment, floor, segments
 
 Answer = TypeVar("Answer")
-Labels = tuple[str, ...]
 Wanted = Callable[[Labels], bool]
+# What is stored of one series in one stretch of time: labels, minute, where it stands.
+Found = tuple[Labels, int, Parts]
 
 _ATTEMPTS = 8
-_BUCKETS_BY_NAME = 250
-_NOTHING = Frame(pack([]))
+# Bounds the memory of one answer, and the parameters of one query: SQLite takes 999.
+_BUCKETS_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,46 +48,42 @@ class Range:
 class Sum:
     """Add up one series; quantiles unpack its histograms, everything else reads the heads of the frames alone."""
 
-    __slots__ = ("_added", "_histogram", "_parts")
+    __slots__ = ("_columns", "_parts", "_quantiles")
 
     def __init__(self) -> None:
-        self._parts: list[tuple[Frame, int]] = []
-        self._added: Added | None = None
-        self._histogram: Histogram | None = None
+        self._parts: Parts = []
+        self._columns: dict[int, int] = {}
+        self._quantiles: dict[tuple[float, ...], list[float]] = {}
 
-    def add(self, frame: Frame, index: int) -> None:
-        """Add one aggregate of a frame."""
-        self._parts.append((frame, index))
+    def add(self, parts: Parts) -> None:
+        """Add series of stacks."""
+        self._parts += parts
 
     def merge(self, other: Sum) -> None:
         """Add another sum."""
         self._parts += other._parts
-        self._added = self._histogram = None
+        self._columns.clear()
+        self._quantiles.clear()
 
-    def _settled(self) -> Added:
-        if self._added is None:
-            self._added = add_rows(frame.rows[index] for frame, index in self._parts)
-        return self._added
+    def _column(self, number: int, add: Callable[[Iterable[int]], int] = sum) -> int:
+        if number not in self._columns:
+            self._columns[number] = add(column(self._parts, number) or [0])
+        return self._columns[number]
 
     @property
     def count(self) -> int:
         """Return how many values there are."""
-        return self._settled()[0]
+        return self._column(COUNT)
 
     @property
     def total(self) -> int:
         """Return their sum."""
-        return self._settled()[1]
+        return self._column(SUM)
 
     @property
     def max(self) -> int:
         """Return the largest."""
-        return self._settled()[2]
-
-    @property
-    def counters(self) -> list[int]:
-        """Return the counters, in the order of the kind."""
-        return self._settled()[3]
+        return self._column(MAX, max)
 
     @property
     def mean(self) -> float:
@@ -96,24 +92,29 @@ class Sum:
 
     def quantiles(self, wanted: Sequence[float]) -> list[float]:
         """Return quantiles, given in ascending order."""
-        if self._histogram is None:
-            self._histogram = Histogram.merged(self._parts)
-        return self._histogram.quantiles(wanted)
+        key = tuple(wanted)
+        if key not in self._quantiles:
+            packed = ((frame, index) for stack, index in self._parts for frame in stack.frames)
+            self._quantiles[key] = Histogram.merged(packed).quantiles(key)
+        return self._quantiles[key]
 
     def counter(self, kind: Kind, name: str) -> int:
         """Return a counter by name; 0 where no row had it yet."""
-        index = kind.counters.index(name)
-        return self.counters[index] if index < len(self.counters) else 0
+        return self._column(COUNTERS + kind.counters.index(name))
 
 
 class Snapshot:
-    """Read one consistent state: rollups plus the deltas that are not merged yet; made by consistent() only."""
+    """Read one consistent state: rollups plus the deltas that are not merged yet; made by consistent() only.
+
+    It remembers what it has read: the parts of a page ask for the same series.
+    """
 
     def __init__(self, alias: str, rolled: dict[str, int]) -> None:
         self.alias = alias
         self.unread = 0
         self._rolled = {int(tier): int(minute) for tier, minute in rolled.items()}
-        self._fresh_by_kind: dict[str, list[tuple[Labels, int, Frame, int]]] = {}
+        self._sums: dict[tuple[str, Range], dict[Labels, Sum]] = {}
+        self._known_names: dict[str, dict[int, Labels]] = {}
 
     @cached_property
     def waiting(self) -> list[Delta]:
@@ -121,78 +122,77 @@ class Snapshot:
         return list(Delta.objects.using(self.alias).filter(state=Delta.State.WAITING).order_by("taken"))
 
     @cached_property
-    def _fresh(self) -> list[tuple[int, list[Key], Frame]]:
-        """Return (minute, keys, frame) of each delta that waits."""
-        return [(delta.minute, *self._split(delta)) for delta in self.waiting]
-
-    def _fresh_of(self, kind: Kind) -> list[tuple[Labels, int, Frame, int]]:
-        """Return (labels, minute, frame, index) of what waits of `kind`, and of what rolls into it."""
-        if kind.name not in self._fresh_by_kind:
-            self._fresh_by_kind[kind.name] = list(self._find_fresh(kind))
-        return self._fresh_by_kind[kind.name]
-
-    def _find_fresh(self, kind: Kind) -> Iterator[tuple[Labels, int, Frame, int]]:
-        sources = {source.name for source in KINDS.values() if source.rolls_into is kind}
-        for minute, keys, frame in self._fresh:
-            for index, key in enumerate(keys):
-                if key[0] == kind.name:
-                    yield key[1:], minute, frame, index
-                elif key[0] in sources and (rolled := rolled_key(key)) is not None:
-                    yield rolled[1:], minute, frame, index
-
-    def _split(self, delta: Delta) -> tuple[list[Key], Frame]:
-        try:
-            return split(bytes(delta.payload))
-        except (UnknownPayload, DamagedPayload):
-            self.unread += 1
-            return [], _NOTHING
+    def _fresh(self) -> Fresh:
+        fresh = Fresh()
+        for delta in self.waiting:
+            try:
+                fresh.add(delta.minute, bytes(delta.payload))
+            except (UnknownPayload, DamagedPayload):
+                self.unread += 1
+        return fresh
 
     def sums(self, kind: Kind, span: Range, wanted: Wanted | None = None) -> dict[Labels, Sum]:
-        """Return the sum over `span` of each series of `kind`; `wanted` narrows it to a few series by their labels."""
+        """Return the sum over `span` of each series of `kind`; `wanted` narrows it to a few series by their labels.
+
+        The sums are not to be merged into: others may be given the same.
+        """
+        known = self._sums.get((kind.name, span))
+        if known is None:
+            known = self._find_sums(kind, span, wanted)
+            if wanted is None:
+                self._sums[kind.name, span] = known
+        return {labels: sum_ for labels, sum_ in known.items() if wanted is None or wanted(labels)}
+
+    def _find_sums(self, kind: Kind, span: Range, wanted: Wanted | None) -> dict[Labels, Sum]:
         found: dict[Labels, Sum] = defaultdict(Sum)
-        for labels, _, frame, index in self._read(kind, span, wanted):
-            found[labels].add(frame, index)
+        for labels, _, parts in self._read(kind, span, wanted):
+            found[labels].add(parts)
         return found
 
     def points(self, kind: Kind, span: Range, step: int, wanted: Wanted | None = None) -> list[tuple[int, Sum]]:
         """Return (first minute, sum over the series) for every `step` minutes of `span`, empty ones too."""
         found: dict[int, Sum] = {minute: Sum() for minute in range(floor(span.start, step), span.end, step)}
-        for _, minute, frame, index in self._read(kind, span, wanted, step):
-            found[floor(minute, step)].add(frame, index)
+        for _, minute, parts in self._read(kind, span, wanted, step):
+            found[floor(minute, step)].add(parts)
         return list(found.items())
 
-    def _read(
-        self, kind: Kind, span: Range, wanted: Wanted | None, step: int = TIERS[-1].size
-    ) -> Iterator[tuple[Labels, int, Frame, int]]:
-        """Yield (labels, minute, frame, index) of rollups, in buckets that fit into `step`, and of what waits."""
-        names = {id_: labels for id_, labels in self._names(kind) if wanted is None or wanted(labels)}
-        coarsest = max(tier.number for tier in TIERS if step % tier.size == 0)
-        parts = segments(span.start, span.end, self._rolled, coarsest)
+    def _read(self, kind: Kind, span: Range, wanted: Wanted | None, step: int | None = None) -> Iterator[Found]:
+        """Yield rollups, in buckets that fit into `step`, then what waits."""
+        yield from self._read_rollups(kind, span, wanted, step)
+        for labels, minute, parts in self._fresh.series(kind, span.start, span.end):
+            if wanted is None or wanted(labels):
+                yield labels, minute, parts
+
+    def _read_rollups(self, kind: Kind, span: Range, wanted: Wanted | None, step: int | None) -> Iterator[Found]:
+        """Yield stacks of the buckets of each `step`, or of all: those of one shard hold the same series as a rule."""
+        names = {id_: labels for id_, labels in self._names(kind).items() if wanted is None or wanted(labels)}
+        if not names:
+            return
         shards = None if wanted is None else sorted({shard_of(id_) for id_ in names})
+        parts = list(segments(span.start, span.end, self._rolled, _coarsest(step)))
+        stacks: dict[tuple[int, tuple[int, ...]], Stack] = defaultdict(Stack)
         for bucket, ids, frame in self._rows(kind, parts, shards):
+            stacks[floor(bucket, step) if step else span.start, ids].frames.append(frame)
+        for (minute, ids), stack in stacks.items():
             for index, id_ in enumerate(ids):
                 if id_ in names:
-                    yield names[id_], bucket, frame, index
-        for labels, minute, frame, index in self._fresh_of(kind):
-            if span.start <= minute < span.end and (wanted is None or wanted(labels)):
-                yield labels, minute, frame, index
+                    yield names[id_], minute, [(stack, index)]
 
-    def _names(self, kind: Kind) -> Iterator[tuple[int, Labels]]:
-        """Yield the id and the labels of each series of `kind`."""
-        rows = Series.objects.using(self.alias).filter(kind=kind.name)
-        for id_, labels in rows.values_list("id", "labels").iterator(chunk_size=2_000):
-            yield id_, tuple(json.loads(labels))
+    def _names(self, kind: Kind) -> dict[int, Labels]:
+        """Return the labels of each series of `kind`, by id."""
+        if kind.name not in self._known_names:
+            rows = Series.objects.using(self.alias).filter(kind=kind.name).values_list("id", "labels")
+            self._known_names[kind.name] = {id_: tuple(json.loads(labels)) for id_, labels in rows}
+        return self._known_names[kind.name]
 
     def _rows(
-        self, kind: Kind, parts: Iterable[Segment], shards: list[int] | None
-    ) -> Iterator[tuple[int, Sequence[int], Frame]]:
+        self, kind: Kind, parts: Sequence[Segment], shards: list[int] | None
+    ) -> Iterator[tuple[int, tuple[int, ...], Frame]]:
         """Yield (bucket, series ids, frame); `shards` narrows it to a few."""
-        rows = Rollup.objects.using(self.alias).filter(kind=kind.number)
-        if shards is not None:
-            rows = rows.filter(shard__in=shards)
-        for segment in parts:
-            wanted = _by_range(segment) if shards is None else _by_name(segment)
-            for bucket, data in rows.filter(wanted).values_list("bucket", "data").iterator(chunk_size=1_000):
+        rows = Rollup.objects.using(self.alias)
+        for wanted in _queries(kind, parts, shards):
+            # No .iterator(): on PostgreSQL its cursor has the server copy all rows once more before the first.
+            for bucket, data in rows.filter(wanted).values_list("bucket", "data"):
                 try:
                     ids, frame = split_row(bytes(data))
                 except (UnknownPayload, DamagedPayload):
@@ -220,13 +220,25 @@ def _state(alias: str) -> tuple[int, dict[str, int]]:
     return (lease.generation, lease.rolled) if lease else (0, {})
 
 
+def _coarsest(step: int | None) -> int:
+    """Return the coarsest tier whose buckets fit into `step`; of all, without one."""
+    return max(tier.number for tier in TIERS if step is None or step % tier.size == 0)
+
+
+def _queries(kind: Kind, parts: Sequence[Segment], shards: list[int] | None) -> Iterator[Q]:
+    """Yield what the rows of `kind` are asked for with: a bounded number of buckets at a time, in as few queries."""
+    for segment in parts:
+        size = TIERS[segment.tier].size * _BUCKETS_AT_ONCE
+        for start in range(segment.start, segment.end, size):
+            cut = Segment(segment.tier, start, min(start + size, segment.end))
+            yield Q(kind=kind.number) & (_by_range(cut) if shards is None else _by_name(cut, shards))
+
+
 def _by_range(segment: Segment) -> Q:
     return Q(tier=segment.tier, bucket__gte=segment.start, bucket__lt=segment.end)
 
 
-def _by_name(segment: Segment) -> Q:
+def _by_name(segment: Segment, shards: list[int]) -> Q:
     """Name the buckets one by one: an index probe each, instead of a walk over every other series in the range."""
     buckets = range(segment.start, segment.end, TIERS[segment.tier].size)
-    if len(buckets) > _BUCKETS_BY_NAME:
-        return _by_range(segment)
-    return Q(tier=segment.tier, bucket__in=list(buckets))
+    return Q(tier=segment.tier, bucket__in=list(buckets), shard__in=shards)

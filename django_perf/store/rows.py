@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ..exceptions import DamagedPayload
 from ..metrics import columns, varint
 from ..metrics.aggregate import Aggregate, pack_aggregates, unpack_aggregate
@@ -22,11 +20,11 @@ def pack_row(series: dict[int, Aggregate]) -> bytes:
     out = bytearray()
     ids = sorted(series)
     varint.put(out, len(ids))
-    columns.put(out, ids)
+    columns.put(out, [ids])
     return bytes(out) + pack_aggregates(series[id_] for id_ in ids)
 
 
-def split_row(data: bytes) -> tuple[Sequence[int], Frame]:
+def split_row(data: bytes) -> tuple[tuple[int, ...], Frame]:
     """Return the ids and the frame of a row, in the same order.
 
     Raises UnknownPayload for a version of the future, DamagedPayload for bytes that contradict themselves.
@@ -37,7 +35,7 @@ def split_row(data: bytes) -> tuple[Sequence[int], Frame]:
         raise DamagedPayload("a rollup is empty") from error
     if count > len(data):  # no id takes less than a byte, and no damage may make us ask for all memory
         raise DamagedPayload(f"a rollup of {len(data)} bytes cannot hold {count} series")
-    ids, position = columns.take(data, position, count)
+    ids, position = columns.take(data, position, 1, count)
     frame = Frame(data[position:])
     if frame.length != count:
         raise DamagedPayload(f"a rollup of {count} ids and {frame.length} series")

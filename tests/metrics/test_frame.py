@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from django_perf.exceptions import DamagedPayload, UnknownPayload
 from django_perf.metrics import columns
-from django_perf.metrics.frame import Frame, add_rows, pack
+from django_perf.metrics.frame import COUNT, COUNTERS, MAX, SUM, Frame, Stack, column, pack
 from django_perf.metrics.histogram import Histogram
 from tests.strategies import histogram_of, samples
 
@@ -17,13 +17,13 @@ counters = st.lists(st.integers(0, 2**64 - 1), max_size=4)
 many = st.lists(st.tuples(st.one_of(st.just([]), samples), counters), max_size=6)
 
 
-def packed(series, level=6):
-    return pack([histogram_of(sample).parts() for sample, _ in series], [own for _, own in series], level)
+def packed(series):
+    return pack([histogram_of(sample).parts() for sample, _ in series], [own for _, own in series])
 
 
-@given(many, st.sampled_from([0, 1, 6, 9]))
-def test_histograms_and_counters_round_trip_at_every_level(series, level):
-    frame = Frame(packed(series, level))
+@given(many)
+def test_histograms_and_counters_round_trip(series):
+    frame = Frame(packed(series))
     assert frame.length == len(series)
     for index, (sample, own) in enumerate(series):
         assert frame.parts(index) == histogram_of(sample).parts()
@@ -31,16 +31,42 @@ def test_histograms_and_counters_round_trip_at_every_level(series, level):
         assert not any(frame.counters(index)[len(own) :])
 
 
-@given(many)
-def test_the_head_alone_adds_up(series):
-    count, total, largest, sums = add_rows(Frame(packed(series)).rows)
-    values = [value for sample, _ in series for value in sample]
-    assert (count, total, largest) == (len(values), sum(values), max(values, default=0))
-    assert sums == [sum(own[at] for _, own in series if at < len(own)) for at in range(len(sums))]
+@given(st.lists(st.tuples(*[st.tuples(st.one_of(st.just([]), samples), counters)] * 2), min_size=1, max_size=4))
+def test_the_heads_of_a_stack_add_up_what_its_frames_hold(frames):
+    stack = Stack(*[Frame(packed(series)) for series in frames])
+    for index in range(2):
+        values = [value for series in frames for value in series[index][0]]
+        assert sum(column([(stack, index)], COUNT)) == len(values)
+        assert sum(column([(stack, index)], SUM)) == sum(values)
+        assert max(column([(stack, index)], MAX)) == max(values, default=0)
+        for at in range(5):
+            expected = sum(series[index][1][at] for series in frames if at < len(series[index][1]))
+            assert sum(column([(stack, index)], COUNTERS + at)) == expected
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.lists(st.integers(0, 2**64 - 1))), min_size=1, max_size=6))
+def test_shifted_columns_add_up_exactly(parts):
+    packed, expected = [], [0] * 2_000
+    for place, values in parts:
+        code = columns.code_of(max(values, default=0))
+        cells = columns.blank(code, len(values))
+        for at, value in enumerate(values):
+            cells[at] = value
+            expected[place + at] += value
+        packed.append((place, columns.WIDTHS[code], columns.little_endian(cells)))
+    first, found = columns.add_shifted(packed)
+    assert [0] * first + list(found) == expected[: first + len(found)]
+    assert not any(expected[first + len(found) :])
+
+
+def test_a_histogram_that_claims_buckets_beyond_the_last_is_left_out():
+    good, far = pack([histogram_of([7]).parts()]), pack([({2**40: 1}, 1, 9, 9, 9)])
+    merged = Histogram.merged([(Frame(good), 0), (Frame(far), 0)])
+    assert merged.parts() == histogram_of([7]).parts()
 
 
 @given(many.filter(len))
-def test_merging_slices_gives_what_merging_one_by_one_gives(series):
+def test_merging_packed_gives_what_merging_one_by_one_gives(series):
     frame, one_by_one = Frame(packed(series)), Histogram()
     for sample, _ in series:
         one_by_one.merge(histogram_of(sample))
@@ -90,10 +116,11 @@ def test_a_busy_minute_takes_fewer_bytes_than_a_row_of_forty_counters():
     assert len(packed(series)) / 31 < 75
 
 
-@given(st.lists(st.integers(0, 2**70)), st.binary(max_size=5))
-def test_columns_round_trip_and_cut_what_is_above_64_bits(values, before):
+@given(st.lists(st.tuples(*[st.integers(0, 2**70)] * 3)), st.binary(max_size=5))
+def test_columns_round_trip_and_cut_what_is_above_64_bits(rows, before):
+    table = [[row[at] for row in rows] for at in range(3)]
     out = bytearray(before)
-    columns.put(out, values)
-    found, end = columns.take(bytes(out), len(before), len(values))
-    assert list(found) == [min(value, columns.LARGEST) for value in values]
+    columns.put(out, table)
+    found, end = columns.take(bytes(out), len(before), 3, len(rows))
+    assert list(found) == [min(value, columns.LARGEST) for column in table for value in column]
     assert end == len(out)

@@ -34,7 +34,7 @@ from .data import (
 
 pytestmark = pytest.mark.django_db(databases=["default", "sqlite"])
 
-NEWER = b"\x00\x00\x63"  # no ids, and a frame of version 99
+NEWER = b"\x00B\x63"  # no ids, and a frame of version 99
 
 
 def states(alias):

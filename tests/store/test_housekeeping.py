@@ -19,7 +19,7 @@ from .data import MIDNIGHT, compact_at, holder_of, put, read, requests, stored
 pytestmark = pytest.mark.django_db(databases=["default", "sqlite"])
 in_transactions = pytest.mark.django_db(transaction=True, databases=["default", "sqlite"])
 
-NEWER = b"\x00\x00\x63"
+NEWER = b"\x00B\x63"
 
 
 @pytest.fixture

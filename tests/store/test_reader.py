@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
 
 from django_perf.exceptions import StoreBusy
 from django_perf.metrics.catalog import REQUEST, SITE
-from django_perf.metrics.frame import Frame, pack
+from django_perf.metrics.frame import Frame, Stack, pack
 from django_perf.store import reader
 from django_perf.store.models import Delta, Lease, Rollup
 from django_perf.store.reader import Range, Sum, consistent
@@ -15,7 +19,7 @@ from .data import DAY, HOUR, MIDNIGHT, compact_at, put, read, requests, row_of
 
 pytestmark = pytest.mark.django_db(databases=["default", "sqlite"])
 
-NEWER = b"\x00\x00\x63"  # no ids, and a frame of version 99
+NEWER = b"\x00B\x63"  # no ids, and a frame of version 99
 
 
 def sums(alias, kind, start, end, wanted=None):
@@ -48,12 +52,13 @@ def test_wanted_narrows_to_a_few_series_merged_or_not(alias):
     assert {labels: one.count for labels, one in found.items()} == {("/a", "GET", "2xx"): 10}
 
 
-def test_wanted_reads_a_range_of_more_buckets_than_are_named_one_by_one(alias, monkeypatch):
-    monkeypatch.setattr(reader, "_BUCKETS_BY_NAME", 2)
+def test_wanted_reads_a_range_of_more_buckets_than_one_query_takes(alias, monkeypatch):
+    monkeypatch.setattr(reader, "_BUCKETS_AT_ONCE", 2)
     put(alias, {MIDNIGHT + minute: requests() for minute in range(5)})
     compact_at(alias, MIDNIGHT + 5)
-    (found,) = sums(alias, REQUEST, MIDNIGHT, MIDNIGHT + 4, lambda labels: True).values()
-    assert found.count == 4
+    for wanted in (None, lambda labels: True):
+        (found,) = sums(alias, REQUEST, MIDNIGHT, MIDNIGHT + 4, wanted).values()
+        assert found.count == 4
 
 
 def test_points_give_every_step_empty_ones_too(alias):
@@ -95,6 +100,37 @@ def test_delta_of_a_newer_version_is_counted_as_unread_and_costs_no_other(alias)
     assert consistent(alias, counts) == (3, 1)
 
 
+@pytest.mark.parametrize("key", [b"no JSON", b"7", b"[]", b'["request", 5]', b'["request", "too", "few"]'])
+def test_delta_with_a_damaged_key_is_counted_as_unread_and_nothing_of_it_is_read(alias, key):
+    put(alias, {MIDNIGHT: requests(3)})
+    (damaged,) = put(alias, {MIDNIGHT: requests(5) | requests(7, route="/b")})
+    keys = zlib.compress(b'["request","/","GET","2xx"]\n' + key)
+    old = bytes(damaged.payload)
+    frame = old[5 + int.from_bytes(old[1:5], "big") :]
+    payload = old[:1] + len(keys).to_bytes(4, "big") + keys + frame
+    Delta.objects.using(alias).filter(id=damaged.id).update(payload=payload)
+
+    def counts(snapshot):
+        span = Range(MIDNIGHT, MIDNIGHT + 1)
+        return [sum(one.count for one in snapshot.sums(kind, span).values()) for kind in (REQUEST, SITE)]
+
+    assert consistent(alias, lambda snapshot: (*counts(snapshot), snapshot.unread)) == (3, 3, 1)
+
+
+def test_sums_are_read_once_however_often_they_are_asked_for(alias):
+    put(alias, {MIDNIGHT: requests(3, route="/a") | requests(5, route="/b")})
+    compact_at(alias, MIDNIGHT + 1)
+
+    def ask(snapshot):
+        span = Range(MIDNIGHT, MIDNIGHT + 1)
+        snapshot.sums(REQUEST, span)
+        with CaptureQueriesContext(connections[alias]) as captured:
+            again = snapshot.sums(REQUEST, span, lambda labels: labels[0] == "/b")
+        return len(captured), [one.count for one in again.values()]
+
+    assert consistent(alias, ask) == (0, [5])
+
+
 def test_damaged_counts_of_one_row_leave_the_quantiles_of_the_others(alias):
     put(alias, {MIDNIGHT: requests(3, us=500), MIDNIGHT + 1: requests(5, us=7)})
     compact_at(alias, MIDNIGHT + 2)
@@ -130,7 +166,7 @@ def test_reader_that_meets_a_compactor_every_time_says_so(alias, monkeypatch):
 
 def test_a_counter_that_no_row_had_yet_is_zero():
     own = Sum()
-    own.add(Frame(pack([({5: 1}, 1, 5, 5, 5)], [[4]])), 0)
+    own.add([(Stack(Frame(pack([({5: 1}, 1, 5, 5, 5)], [[4]]))), 0)])
     assert (own.counter(REQUEST, "errors"), own.counter(REQUEST, "db_us")) == (4, 0)
 
 
