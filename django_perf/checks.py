@@ -74,7 +74,7 @@ def check_middleware(app_configs: Sequence[AppConfig] | None = None, **kwargs: A
 def check_pools(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Find wrong options of a pool (E004), and settings that defeat one (W004, W005)."""
     found: list[CheckMessage] = []
-    for alias, database in django_settings.DATABASES.items():
+    for alias, database in connections.settings.items():
         raw = database.get("OPTIONS", {}).get("pool", True)
         if database.get("ENGINE") not in _POOL_ENGINES or raw is False:
             continue

@@ -24,7 +24,7 @@ LABELS = """backends transactions db_utils transaction_hooks basic queries serve
 migrations schema cache postgres_tests async"""
 ENGINES = {"stock": "django.db.backends.postgresql", "django_perf": "django_perf.pool.postgresql"}
 MOST_TIME = 1.2
-# Asserts that Django refuses OPTIONS["pool"] with psycopg2, the very thing that our engine takes: left out of both runs.
+# Asserts that Django refuses OPTIONS["pool"] with psycopg2, which is what our engine takes: left out of both runs.
 LEFT_OUT = "test_connect_pool_setting_ignored_for_psycopg2"
 _SETTINGS = """
 from test_sqlite import *

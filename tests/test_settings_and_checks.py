@@ -8,12 +8,14 @@ import pytest
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, connections
 from hypothesis import given
 from hypothesis import strategies as st
 
 from django_perf import conf
-from django_perf.checks import check_middleware, check_settings, check_tables
+from django_perf.checks import check_middleware, check_pools, check_settings, check_tables
+from django_perf.pool import options
+from django_perf.pool.options import PoolOptions
 
 ROOT = Path(__file__).parents[1]
 
@@ -83,6 +85,68 @@ def test_a_missing_middleware_is_a_warning(settings):
 def test_a_middleware_in_the_wrong_place_is_a_warning(settings):
     settings.MIDDLEWARE = [*settings.MIDDLEWARE[1:], settings.MIDDLEWARE[0]]
     assert ids(check_middleware()) == ["django_perf.W002"]
+
+
+POOLED = {"ENGINE": "django_perf.pool.postgresql", "OPTIONS": {}}
+
+
+@pytest.fixture
+def database(monkeypatch):
+    """Return a function that configures one more database."""
+    return lambda **more: monkeypatch.setitem(connections.settings, "more", {**POOLED, **more})
+
+
+def test_wrong_options_of_a_pool_are_errors_that_name_the_database(database):
+    database(OPTIONS={"pool": {"max_szie": 5, "timeout": "5"}})
+    messages = check_pools()
+    assert ids(messages) == ["django_perf.E004", "django_perf.E004"]
+    assert "DATABASES['more']: OPTIONS['pool'] has no option 'max_szie'" in messages[0].msg
+    assert messages[0].hint == "Did you mean 'max_size'?"
+
+
+def test_connections_that_threads_keep_defeat_a_pool(database):
+    database(CONN_MAX_AGE=60)
+    assert ids(check_pools()) == ["django_perf.W004"]
+    database(CONN_MAX_AGE=60, OPTIONS={"pool": False})
+    assert check_pools() == []
+
+
+@pytest.mark.parametrize(("max_size", "found"), [(2, ["django_perf.W005"]), (8, []), (None, [])])
+def test_a_pool_smaller_than_the_threads_does_not_go_with_atomic_requests(settings, database, max_size, found):
+    database(ATOMIC_REQUESTS=True, OPTIONS={"pool": {"max_size": max_size}})
+    settings.DJANGO_PERF = {"WORKER_SLOTS": 8}
+    assert ids(check_pools()) == found
+
+
+def test_a_database_without_our_engine_is_none_of_our_business(database):
+    database(ENGINE="django.db.backends.postgresql", OPTIONS={"pool": {"x": 1}})
+    assert check_pools() == []
+
+
+pool_names = st.sampled_from([item.name for item in fields(PoolOptions)]) | st.text(max_size=10)
+
+
+@given(
+    st.none()
+    | st.booleans()
+    | st.text(max_size=5)
+    | st.dictionaries(pool_names, st.floats() | st.integers() | st.none() | st.text(max_size=6), max_size=4)
+)
+def test_any_pool_options_either_have_problems_or_can_be_read(raw):
+    if list(options.problems(raw)):
+        with pytest.raises(ValueError, match="OPTIONS"):
+            options.read(raw)
+    else:
+        options.read(raw)
+
+
+def test_every_option_of_the_pool_is_documented_with_its_default():
+    text = (ROOT / "docs" / "pool.md").read_text()
+    rows = dict(re.findall(r"^\| `([a-z_]+)` \| (.*?) \|", text, re.MULTILINE))
+    assert set(rows) == {item.name for item in fields(PoolOptions)}
+    for item in fields(PoolOptions):
+        shown = f'"{item.default}"' if isinstance(item.default, str) else str(item.default)
+        assert f"`{shown}`" in rows[item.name]
 
 
 @pytest.mark.django_db

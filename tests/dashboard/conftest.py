@@ -15,6 +15,7 @@ from tests.store.data import put
 
 OVERVIEW = "/admin/django_perf/performance/"
 ENDPOINT = f"{OVERVIEW}endpoint/"
+POOL_PAGE = f"{OVERVIEW}pool/"
 
 
 @pytest.fixture

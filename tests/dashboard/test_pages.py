@@ -10,11 +10,12 @@ from django.db import OperationalError, connection
 
 from django_perf.dashboard import views
 from django_perf.exceptions import StoreBusy
+from django_perf.metrics.aggregate import new_aggregate
 from django_perf.reports.answer import answer
 from django_perf.reports.text import text_of
 from django_perf.reports.window import last
 from django_perf.store.models import Delta
-from tests.dashboard.conftest import ENDPOINT, OVERVIEW
+from tests.dashboard.conftest import ENDPOINT, OVERVIEW, POOL_PAGE
 from tests.store.data import counted, put
 
 FINE = ("request", "fine/<int:number>", "GET", "2xx")
@@ -28,7 +29,7 @@ def _one_moment(monkeypatch):
     monkeypatch.setattr("django_perf.reports.window.time.time", lambda: now)
 
 
-@pytest.mark.parametrize("page", [OVERVIEW, ENDPOINT])
+@pytest.mark.parametrize("page", [OVERVIEW, ENDPOINT, POOL_PAGE])
 @pytest.mark.parametrize("since", ["yesterday", "5", "0m", "-5m", "401d", "9999999d", "5m'", "\x00", "٥m"])
 def test_a_wrong_range_is_refused_with_the_reason(reader, page, since):
     response = reader.get(page, {"since": since})
@@ -43,7 +44,7 @@ def test_a_wrong_order_is_refused_with_the_columns_there_are(reader, sort):
     assert "it has name, method, total_ms" in response.content.decode()
 
 
-@pytest.mark.parametrize("page", [OVERVIEW, ENDPOINT])
+@pytest.mark.parametrize("page", [OVERVIEW, ENDPOINT, POOL_PAGE])
 def test_an_empty_parameter_is_as_none(reader, page):
     assert reader.get(page, {"since": "", "sort": ""}).status_code == 200
 
@@ -188,3 +189,22 @@ def test_a_lost_worker_and_faults_of_our_own_are_on_the_page(store, show, minute
     assert "1 worker vanished without saying goodbye" in page.source
     assert page.source.index("perf-health") < page.source.index("perf-cards")
     assert "query: ValueError × 2" in page.source
+
+
+def test_the_page_of_the_pools(show):
+    minute = int(time.time()) // 60
+    key = ("pool", "default")
+    wait = new_aggregate(key)
+    wait.add_all([0] * 60, [60, *[0] * (len(wait.counters) - 1)])
+    levels = {"pool.default.max_size": 4.0, "pool.default.in_use": 3.0, "pool.default.server_max": 97.0}
+    put("default", {minute: {key: wait}}, taken=time.time(), levels=levels)
+    page = show(POOL_PAGE)
+    assert page.text_of("perf-figure")[-1] == "3 of 4"
+    assert page.text_of("perf-figure")[1] == "0 ms".replace(" ", "\u00a0")
+    assert "Connection pools by process" in page.source
+
+
+def test_an_empty_page_of_the_pools(show):
+    page = show(POOL_PAGE)
+    assert page.text_of("perf-empty").count(EMPTY) == 2
+    assert page.text_of("perf-figure")[-1] == "0 of 0"
