@@ -45,6 +45,8 @@ class Page:
     cards: list[Card]
     charts: list[Chart]
     tables: list[Table]
+    # What to do, in sentences.
+    notes: Sequence[str] = ()
 
 
 def overview(snapshot: Snapshot, since: str, sort: str | None) -> Page:
@@ -82,12 +84,15 @@ def pool(snapshot: Snapshot, since: str) -> Page:
     """Return the page of the connection pools: the fleet against the server, waits and holds over time."""
     window = last(since)
     fleet, processes = (report.table(snapshot, window, None, _ROWS) for report in (POOLS, POOL_PROCESSES))
+    # The advice is a sentence: it stands above the table instead of at its far end.
+    fleet.columns.pop()
+    notes = [f"{row['alias']}: {row['advice']}." for row in fleet.rows if row["advice"]]
     figures = [_pool_figures(snapshot, one) for one in (window, window.before)]
     labels = ("Checkouts", "per_s"), ("Wait p95", "ms"), ("Hold p95", "ms"), ("Refused or timed out", "count")
     cards = [_card(*label, index, figures, index > 0) for index, label in enumerate(labels)]
     now = f"{text_of(fleet.totals['in_use'], 'count')} of {text_of(fleet.totals['max_size'], 'count')}"
     cards.append(Card("In use now", now, f"{text_of(fleet.totals['waiting'], 'count')} waiting", "calm"))
-    return Page(window, health(snapshot, window), cards, _pool_charts(snapshot, window), [fleet, processes])
+    return Page(window, health(snapshot, window), cards, _pool_charts(snapshot, window), [fleet, processes], notes)
 
 
 def _pool_figures(snapshot: Snapshot, window: Window) -> list[float | None]:

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 import weakref
+from contextlib import suppress
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ class Keeper:
 
     def __init__(self) -> None:
         self._pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
+        self._forgetting = Lock()
         self._reset()
 
     def _reset(self) -> None:
@@ -39,15 +41,18 @@ class Keeper:
         self._wake = Event()
         self._stopping = False
         self._done = Event()
+        self._pid = os.getpid()
 
     def watch(self, pool: ConnectionPool) -> None:
         """Look after `pool` from now on."""
         with self._lock:  # critical section: one thread, and a set that is not iterated over meanwhile
             self._pools.add(pool)
             if self._thread is None and not self._stopping:
-                self._thread = Thread(target=self._run, name="django_perf pool keeper", daemon=True)
-                self._thread.start()
-                atexit.register(self.stop)
+                thread = Thread(target=self._run, name="django_perf pool keeper", daemon=True)
+                with suppress(RuntimeError):  # the interpreter is about to end, and starts no more threads
+                    thread.start()
+                    self._thread = thread
+                    atexit.register(self.stop)
 
     def wake(self) -> None:
         """Tick soon: something with a short deadline has begun."""
@@ -91,11 +96,19 @@ class Keeper:
         return is_busy
 
     def forget_parent(self) -> None:
-        """Start over in a forked child; the pools of the parent stay with it."""
-        for pool in list(self._pools):
-            pool.forget()
-        self._reset()
+        """Start over in a forked child, once; the pools of the parent stay with it."""
+        with self._forgetting:  # critical section: two threads of a child may notice at once
+            for pool in list(self._pools):
+                pool.forget()
+            if self._pid != os.getpid():
+                self._reset()
+
+    def after_fork(self) -> None:
+        """Start over in a child of os.fork(), where another thread of the parent may have held the lock."""
+        self._forgetting = Lock()
+        self.forget_parent()
 
 
 keeper = Keeper()
-os.register_at_fork(after_in_child=keeper.forget_parent)
+# A server that forks in C (uWSGI) runs no such hooks: there each checkout notices by the pid.
+os.register_at_fork(after_in_child=keeper.after_fork)

@@ -113,7 +113,6 @@ class ConnectionPool:
         self._reset()
 
     def _reset(self) -> None:
-        self._pid = os.getpid()
         self._lock = Lock()
         self._state = _RUNNING
         self._stop = Event()
@@ -124,6 +123,7 @@ class ConnectionPool:
         self._checking: dict[Slot, float] = {}
         # When each attempt to connect began; guarded by the lock.
         self._opening: dict[object, float] = {}
+        self._delayed: list[object] = []
         self._suspected_at = -inf
         self._next_question = -inf
         self._closed_uses = 0
@@ -131,6 +131,8 @@ class ConnectionPool:
         self._peer: tuple[int, Any] | None = None
         self.breaker = CircuitBreaker(clock=self._clock)
         self.tally = Tally()
+        # Last: whoever sees the new pid must find nothing of the parent's.
+        self._pid = os.getpid()
 
     # --- lending --------------------------------------------------------------------------------------------------
 
@@ -173,10 +175,7 @@ class ConnectionPool:
         if slot is None:
             self._refuse_return(conn)
             return
-        try:
-            reason = "" if self._driver.is_clean(slot) else slot.doom or self._unfit(slot)
-        except Exception:
-            reason = "broken"
+        reason = self._unfit(slot)
         now = self._clock()
         self.tally.holds.append(now - slot.taken_at)
         reason = reason or slot.doom or self._spent(slot, now)
@@ -207,10 +206,15 @@ class ConnectionPool:
     def _unfit(self, slot: Slot) -> str:
         """Return why a connection cannot be lent again, "" when it can; makes it clean, under the keeper's eyes."""
         try:
+            if self._driver.is_clean(slot):
+                return ""
             with self._eyes_on(slot, self.timeout):
                 return "" if self._driver.clean(slot) else "broken"
         except Exception:
             return "broken"
+        except BaseException:  # a worker that is told to stop: nobody else knows of the connection now
+            self._discard(slot, "broken")
+            raise
 
     def _spent(self, slot: Slot, now: float) -> str:
         if now >= slot.expires_at:
@@ -300,12 +304,14 @@ class ConnectionPool:
                     break
                 self._waiters.popleft().serve(slot)
             self._plan(len(self._waiters))
-            surplus = self._surplus()
-        for slot in surplus:
+        while self._delayed:
+            self._open(self._delayed.pop())
+        while self._state == _CLOSED and self._idle:
+            try:
+                slot = self._idle.pop()
+            except IndexError:
+                break
             self._discard(slot, "closed")
-
-    def _surplus(self) -> list[Slot]:
-        return [self._idle.pop() for _ in range(len(self._idle))] if self._state == _CLOSED else []
 
     # --- opening and closing --------------------------------------------------------------------------------------
 
@@ -322,10 +328,8 @@ class ConnectionPool:
             self._opening[attempt] = self._clock()
             try:
                 self._start(partial(self._open, attempt))
-            except RuntimeError as error:  # no more threads: at exit, or at a limit of the system
-                del self._opening[attempt]
-                self._last_error = error
-                return
+            except RuntimeError:  # no more threads, at exit or at a limit of the system: _settle() does it here
+                self._delayed.append(attempt)
 
     def _open(self, attempt: object) -> None:
         """Connect, again and again while somebody waits for it."""
@@ -415,7 +419,11 @@ class ConnectionPool:
     def _checked(self, slot: Slot) -> Slot | None:
         """Return the slot if its connection is alive, else another idle one that is, else None."""
         while True:
-            reason = self._fault(slot, self._clock())
+            try:
+                reason = self._fault(slot, self._clock())
+            except BaseException:
+                self._discard(slot, "dead")
+                raise
             if not reason:
                 return slot
             self._discard(slot, reason)

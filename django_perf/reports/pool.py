@@ -144,6 +144,7 @@ POOLS = Report[Fleet](
         Column("size", "Open", "count", lambda row: row.level("size")),
         Column("in_use", "In use", "count", lambda row: row.level("in_use")),
         Column("waiting", "Waiting", "count", lambda row: row.level("waiting")),
+        Column("breaker", "Breaker", "text", Fleet.breaker),
         Column("count", "Checkouts", "count", lambda row: row.wait.count),
         Column("mean_in_use", "Mean in use", "number", Fleet.in_use, is_detail=True),
         Column("wait_p95_ms", "Wait p95", "ms", lambda row: row.wait_ms(1)),
@@ -157,7 +158,6 @@ POOLS = Report[Fleet](
         Column("timeouts", "Timeouts", "count", lambda row: row.counted("timeouts")),
         Column("refused", "Refused", "count", lambda row: row.counted("refused")),
         Column("leaks", "Leaks", "count", lambda row: row.counted("leaks")),
-        Column("breaker", "Breaker", "text", Fleet.breaker),
         Column("advice", "Advice", "text", Fleet.advice),
     ),
 )

@@ -296,6 +296,15 @@ def test_a_cursor_of_an_earlier_checkout_is_refused(pooled):
         cursor.execute("SELECT 3")
 
 
+def test_a_connection_that_went_back_gives_no_cursor(pooled):
+    wrapper = pooled()
+    rows(wrapper, "SELECT 1")
+    connection = wrapper.connection
+    wrapper.close()
+    with pytest.raises(connections["default"].Database.InterfaceError, match="has gone back"):
+        connection.cursor()
+
+
 def test_a_user_defined_cursor_class_is_kept(pooled):
     from psycopg2.extras import DictCursor
 

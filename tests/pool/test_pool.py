@@ -503,6 +503,35 @@ def test_a_statement_that_ends_at_the_moment_of_the_cut_keeps_its_connection(mak
     assert not slot.channel.was_cut
 
 
+def test_a_signal_in_the_middle_of_cleaning_or_checking_loses_no_slot(make, clock):
+    pool = make(max_size=1, clock=clock)
+
+    def stop(slot):
+        raise SystemExit
+
+    conn = pool.getconn()
+    conn.is_dirty = True
+    pool._driver.clean = stop
+    with pytest.raises(SystemExit):
+        pool.putconn(conn)
+    pool.putconn(pool.getconn(timeout=1))
+    clock.advance(1)
+    pool._driver.ping = stop
+    with pytest.raises(SystemExit):
+        pool.getconn()
+    pool.putconn(pool.getconn(timeout=1))
+
+
+def test_without_new_threads_the_caller_opens(server):
+    def refuse(call):
+        raise RuntimeError("can't start new thread")
+
+    pool = ConnectionPool(server.connect, driver=FakeDriver(), start=refuse)
+    pool.putconn(pool.getconn(timeout=1))
+    assert pool.level().size == 1
+    pool.close()
+
+
 def test_the_pool_gives_threads_no_work_before_the_first_checkout(server):
     before = threading.active_count()
     pool = ConnectionPool(server.connect, driver=FakeDriver(), min_size=2)

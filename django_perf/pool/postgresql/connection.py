@@ -43,6 +43,8 @@ class Connection(extensions.connection):
         base: Any = cursor_factory or self.cursor_factory
         made = super().cursor(name, _watched(base or extensions.cursor, name is not None), *args, **kwargs)
         if self.slot is not None:
+            if self.slot.owner is None:
+                raise InterfaceError("the connection has gone back to the pool")
             made.lease = self.slot.uses
         return made
 
