@@ -11,7 +11,8 @@ from ..metrics.recorder import Entry, recorder
 from .keeper import keeper
 
 if TYPE_CHECKING:
-    from .pool import ConnectionPool, Level
+    from .pool import ConnectionPool
+    from .state import Level
 
 LEVELS = ("max_size", "size", "in_use", "idle", "waiting")
 _BREAKER = {"closed": 0, "failing": 1, "open": 2}

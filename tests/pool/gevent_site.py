@@ -48,5 +48,5 @@ if __name__ == "__main__":
     gevent.joinall(jobs, timeout=20, raise_error=True)
     pool = connections["pooled"].pool
     assert pool.uses() == JOBS
-    assert {one.value for one in jobs} == {slot.facts["pid"] for slot in pool._slots}
+    assert {one.value for one in jobs} == {slot.facts["pid"] for slot in pool.slots}
     print(pool.level())

@@ -278,7 +278,7 @@ def test_threads_that_share_a_connection_keep_it_when_its_owner_dies(pooled):
 def test_terminated_backends_are_replaced_unseen(pooled):
     wrapper = pooled({"max_size": 3})
     pids = in_threads(3, lambda: backend(connections[ALIAS]))
-    wrapper.pool._reclaim()
+    wrapper.pool.reclaim()
     first = backend(wrapper)
     wrapper.close()
     rows(connections["default"], "SELECT pg_terminate_backend(%s)", [first])

@@ -100,7 +100,7 @@ class PoolMachine(RuleBasedStateMachine):
             return
         assert len(self.server.living()) <= self.most, "more than max_size open"
         assert all(not conn.is_closed for conn in self.held), "closed while lent"
-        idle = [slot.conn for slot in self.pool._idle.copy()]
+        idle = [slot.conn for slot in self.pool.idle.copy()]
         assert not set(map(id, idle)) & set(map(id, self.held)), "idle and lent"
         assert self.pool.level().in_use == len(self.held)
 

@@ -174,7 +174,7 @@ def test_what_was_used_a_moment_ago_is_not_looked_at(make, clock):
     conn = pool.getconn()
     pool.putconn(conn)
     conn.is_dead = True
-    clock.advance(0.05)
+    clock.advance(0.001)
     assert pool.getconn() is conn
 
 
@@ -183,10 +183,10 @@ def test_a_connection_idle_for_half_a_second_makes_a_round_trip(make, clock):
     pool.putconn(pool.getconn())
     clock.advance(0.4)
     pool.putconn(pool.getconn())
-    assert pool._driver.pings == 0
+    assert pool.driver.pings == 0
     clock.advance(0.6)
     pool.putconn(pool.getconn())
-    assert pool._driver.pings == 1
+    assert pool.driver.pings == 1
 
 
 def test_one_dead_connection_makes_the_others_suspect(make, clock):
@@ -197,7 +197,7 @@ def test_one_dead_connection_makes_the_others_suspect(make, clock):
     two.is_dead = True
     clock.advance(0.2)
     assert pool.getconn() is one
-    assert pool._driver.pings == 1
+    assert pool.driver.pings == 1
 
 
 def test_the_lifetime_ends_at_checkout_and_at_return(make, clock):
@@ -217,7 +217,7 @@ def test_lifetimes_are_jittered_downwards(make):
     pool = make(max_size=50, max_lifetime=100.0)
     for _ in range(50):
         pool.getconn()
-    lifetimes = {round(slot.expires_at - slot.opened_at, 6) for slot in pool._slots}
+    lifetimes = {round(slot.expires_at - slot.opened_at, 6) for slot in pool.slots}
     assert len(lifetimes) > 40
     assert all(90.0 <= lifetime <= 100.0 for lifetime in lifetimes)
 
@@ -351,8 +351,8 @@ def test_an_idle_connection_is_kept_alive_without_becoming_young(make, clock):
     for _ in range(4):
         clock.advance(61)
         pool.tend(is_due=True)
-        until(lambda: pool.level().idle == 1 and not pool._checking)
-    assert pool._driver.pings == 4
+        until(lambda: pool.level().idle == 1 and not pool.watchdog.checking)
+    assert pool.driver.pings == 4
     clock.advance(61)
     pool.tend(is_due=True)
     assert conn.is_closed
@@ -443,7 +443,7 @@ def test_a_child_starts_empty_and_never_closes_what_it_inherited(make):
 def test_an_overdue_statement_is_cut_and_its_connection_never_lent_again(make, clock):
     pool = make(clock=clock, statement_limit=32.0)
     conn = pool.getconn()
-    slot = pool._taken[conn]
+    slot = pool.taken[conn]
     slot.since = clock()
     clock.advance(31)
     pool.tend(is_due=False)
@@ -458,20 +458,20 @@ def test_an_overdue_statement_is_cut_and_its_connection_never_lent_again(make, c
 
 def test_a_slow_statement_of_a_living_server_is_left_alone(make, clock):
     pool = make(clock=clock)
-    slot = pool._taken[pool.getconn()]
+    slot = pool.taken[pool.getconn()]
     slot.since = clock()
     clock.advance(20)
     pool.tend(is_due=False)
-    until(lambda: pool._next_question < 1e9)
+    until(lambda: not pool.watchdog._is_asking)
     assert not slot.channel.was_cut
     assert not pool.breaker.is_open
 
 
 def test_a_statement_that_the_server_does_not_know_of_is_cut(make, clock):
     pool = make(clock=clock)
-    slot = pool._taken[pool.getconn()]
+    slot = pool.taken[pool.getconn()]
     slot.since = clock()
-    pool._driver.lost = [slot]
+    pool.driver.lost = [slot]
     clock.advance(1)
     pool.tend(is_due=False)
     until(lambda: slot.channel.was_cut)
@@ -480,25 +480,71 @@ def test_a_statement_that_the_server_does_not_know_of_is_cut(make, clock):
 
 def test_on_a_silent_server_all_statements_are_cut_and_nobody_waits(make, server, clock):
     pool = make(clock=clock)
-    slot = pool._taken[pool.getconn()]
+    slot = pool.taken[pool.getconn()]
     slot.since = clock()
-    pool._driver.knocks = "silent"
+    pool.driver.knocks = "silent"
     server.error = OSError("timeout")
     clock.advance(1)
     pool.tend(is_due=False)
     until(lambda: slot.channel.was_cut)
     with pytest.raises(PoolTimeout, match="has not answered"):
         pool.getconn()
-    pool._driver.knocks, server.error = "up", None
+    pool.driver.knocks, server.error = "up", None
     until(lambda: not pool.breaker.is_open)
+
+
+def test_an_attempt_that_hangs_is_written_off_and_the_next_one_is_made(make, server, clock):
+    pool = make(clock=clock, max_size=1)
+    hangs, go_on = threading.Event(), threading.Event()
+    connect = pool._connect
+
+    def hang():
+        hangs.set()
+        go_on.wait()
+        return connect()
+
+    pool._connect = hang
+    outcome = []
+    waiter = threading.Thread(target=lambda: outcome.append(in_thread(lambda: pool.getconn(timeout=30))))
+    waiter.start()
+    hangs.wait()
+    pool._connect = connect
+    clock.advance(3)
+    pool.tend(is_due=False)
+    waiter.join()
+    assert isinstance(outcome[0], PoolTimeout)
+    until(lambda: pool.level().idle == 1)
+    assert not pool.breaker.is_open
+    go_on.set()
+    until(lambda: len(server.living()) == 1 and not pool._hung)
+    assert pool.level().size == 1
+
+
+def test_a_question_that_finds_no_thread_is_asked_again(make, clock):
+    pool = make(clock=clock)
+    slot = pool.taken[pool.getconn()]
+    slot.since = clock()
+    clock.advance(1)
+    start, pool._start = pool._start, refuse
+    pool.tend(is_due=True)
+    pool._start = start
+    pool.driver.lost = [slot]
+    clock.advance(3)
+    pool.tend(is_due=False)
+    until(lambda: slot.channel.was_cut)
+
+
+def refuse(call):
+    """Start no thread, as at the end of a process."""
+    raise RuntimeError("can't start new thread")
 
 
 def test_a_statement_that_ends_at_the_moment_of_the_cut_keeps_its_connection(make, clock):
     pool = make(clock=clock, statement_limit=5.0)
     conn = pool.getconn()
-    slot = pool._taken[conn]
+    slot = pool.taken[conn]
     slot.since = clock() + 3
-    pool._cut(slot, clock(), "overdue")
+    pool.watchdog.cut(slot, clock(), "overdue")
     assert not slot.doom
     assert not slot.channel.was_cut
 
@@ -511,21 +557,18 @@ def test_a_signal_in_the_middle_of_cleaning_or_checking_loses_no_slot(make, cloc
 
     conn = pool.getconn()
     conn.is_dirty = True
-    pool._driver.clean = stop
+    pool.driver.clean = stop
     with pytest.raises(SystemExit):
         pool.putconn(conn)
     pool.putconn(pool.getconn(timeout=1))
     clock.advance(1)
-    pool._driver.ping = stop
+    pool.driver.ping = stop
     with pytest.raises(SystemExit):
         pool.getconn()
     pool.putconn(pool.getconn(timeout=1))
 
 
 def test_without_new_threads_the_caller_opens(server):
-    def refuse(call):
-        raise RuntimeError("can't start new thread")
-
     pool = ConnectionPool(server.connect, driver=FakeDriver(), start=refuse)
     pool.putconn(pool.getconn(timeout=1))
     assert pool.level().size == 1

@@ -1,0 +1,62 @@
+"""Keep a pool in shape, once a second: ages, leaks, the minimum. Nothing here is needed for correctness."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..metrics.callsite import stack_of
+from .slot import Slot
+
+if TYPE_CHECKING:
+    from .pool import ConnectionPool
+
+logger = logging.getLogger("django_perf.pool")
+
+
+def maintain(pool: ConnectionPool) -> None:
+    """Take back what dead threads hold, report leaks, replace the old, close the idle, open what is missing."""
+    pool.reclaim()
+    now = pool.clock()
+    _report_leaks(pool, now)
+    for slot in pool.idle.copy():
+        reason = _too_old(pool, slot, now)
+        if reason and pool.claim(slot):
+            pool.discard(slot, reason)
+        elif now - max(slot.released_at, slot.pinged_at) > pool.keepalive and pool.claim(slot):
+            _start_keeping_alive(pool, slot)
+    pool.fill()
+
+
+def _too_old(pool: ConnectionPool, slot: Slot, now: float) -> str:
+    if now >= slot.expires_at:
+        return "lifetime"
+    is_idle = now - slot.released_at > pool.max_idle and len(pool.slots) > pool.min_size
+    return "idle" if is_idle else ""
+
+
+def _start_keeping_alive(pool: ConnectionPool, slot: Slot) -> None:
+    if not pool.spawn(partial(_keep_alive, pool, slot)):
+        pool.idle.appendleft(slot)
+
+
+def _keep_alive(pool: ConnectionPool, slot: Slot) -> None:
+    """Make a round trip, for the sake of every firewall on the way; it is no use, so the idle time goes on."""
+    if pool.answers(slot):
+        slot.pinged_at = pool.clock()
+        pool.idle.appendleft(slot)
+        pool.settle()
+    else:
+        pool.discard(slot, "dead")
+
+
+def _report_leaks(pool: ConnectionPool, now: float) -> None:
+    for slot in pool.taken.copy().values():
+        owner = slot.owner
+        if owner is None or slot.is_reported or now - slot.taken_at < pool.leak_after:
+            continue
+        slot.is_reported = True
+        pool.count("leaks")
+        text = "pool %r: a connection has been held for %.0f s by thread %s; its stack now:\n%s"
+        logger.warning(text, pool.name, now - slot.taken_at, owner.name, stack_of(owner))
