@@ -6,7 +6,8 @@ import runpy
 import sys
 from pathlib import Path
 
-NOUNS = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py") if path.stem not in {"worker", "printing"})
+HELPERS = {"worker", "printing", "pool_load", "pool_proxy", "pool_site", "pool_worker"}
+NOUNS = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py") if path.stem not in HELPERS)
 
 
 def main() -> None:

@@ -11,6 +11,8 @@ from contextlib import suppress
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
+from .fork import new_mark
+
 if TYPE_CHECKING:
     from .pool import ConnectionPool
 
@@ -32,6 +34,7 @@ class Keeper:
     def __init__(self) -> None:
         self._pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
         self._forgetting = Lock()
+        self.mark = new_mark()
         self._reset()
 
     def _reset(self) -> None:
@@ -102,6 +105,8 @@ class Keeper:
                 pool.forget()
             if self._pid != os.getpid():
                 self._reset()
+            # Last: whoever sees the mark must find nothing of the parent's.
+            self.mark[0] = 1
 
     def after_fork(self) -> None:
         """Start over in a child of os.fork(), where another thread of the parent may have held the lock."""
@@ -110,5 +115,5 @@ class Keeper:
 
 
 keeper = Keeper()
-# A server that forks in C (uWSGI) runs no such hooks: there each checkout notices by the pid.
+# Whoever forks in C may not run these hooks: there the first checkout notices by the mark.
 os.register_at_fork(after_in_child=keeper.after_fork)

@@ -54,9 +54,9 @@ def _keep_alive(pool: ConnectionPool, slot: Slot) -> None:
 def _report_leaks(pool: ConnectionPool, now: float) -> None:
     for slot in pool.taken.copy().values():
         owner = slot.owner
-        if owner is None or slot.is_reported or now - slot.taken_at < pool.leak_after:
+        if owner is None or slot.reported_at == slot.taken_at or now - slot.taken_at < pool.leak_after:
             continue
-        slot.is_reported = True
+        slot.reported_at = slot.taken_at
         pool.count("leaks")
         text = "pool %r: a connection has been held for %.0f s by thread %s; its stack now:\n%s"
         logger.warning(text, pool.name, now - slot.taken_at, owner.name, stack_of(owner))

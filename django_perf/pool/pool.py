@@ -129,7 +129,7 @@ class ConnectionPool:
         not to answer, TooManyRequests when the queue is full, PoolClosed, or the driver's own error when trying again
         is useless.
         """
-        if self._pid != os.getpid():
+        if not keeper.mark[0]:
             keeper.forget_parent()
         now = self.clock()
         slot = None
@@ -161,14 +161,16 @@ class ConnectionPool:
         if slot is None:
             self._refuse_return(conn)
             return
-        reason = self._unfit(slot)
+        try:
+            reason = "" if self.driver.is_clean(slot) else self._unfit(slot)
+        except Exception:
+            reason = "broken"
         now = self.clock()
         self.tally.holds.append(now - slot.taken_at)
-        reason = reason or slot.doom or self._spent(slot, now)
         slot.owner = None
-        slot.is_reported = False
-        if reason:
-            self.discard(slot, reason)
+        is_spent = now >= slot.expires_at or slot.uses >= self.max_uses or len(self.slots) > self.max_size
+        if reason or slot.doom or is_spent:
+            self.discard(slot, reason or slot.doom or self._spent(slot, now))
             return
         slot.released_at = now
         self.idle.append(slot)
@@ -192,8 +194,6 @@ class ConnectionPool:
     def _unfit(self, slot: Slot) -> str:
         """Return why a connection cannot be lent again, "" when it can; makes it clean, under the keeper's eyes."""
         try:
-            if self.driver.is_clean(slot):
-                return ""
             with self.watchdog.eyes_on(slot, self.timeout):
                 return "" if self.driver.clean(slot) else "broken"
         except Exception:
@@ -205,9 +205,7 @@ class ConnectionPool:
     def _spent(self, slot: Slot, now: float) -> str:
         if now >= slot.expires_at:
             return "lifetime"
-        if slot.uses >= self.max_uses:
-            return "uses"
-        return "surplus" if len(self.slots) > self.max_size else ""
+        return "uses" if slot.uses >= self.max_uses else "surplus"
 
     def _refuse_return(self, conn: Any) -> None:
         if conn not in self._inherited:

@@ -23,12 +23,13 @@ class Slot:
         "expires_at",
         "facts",
         "is_dirty",
-        "is_reported",
         "limit",
         "opened_at",
         "owner",
         "pinged_at",
         "released_at",
+        "reported_at",
+        "session",
         "since",
         "taken_at",
         "uses",
@@ -43,10 +44,13 @@ class Slot:
         self.owner: Thread | None = None
         self.doom = ""
         self.is_dirty = False
-        self.is_reported = False
+        # Which checkout was reported as a leak: its taken_at.
+        self.reported_at = -inf
         # When the statement that runs now began, 0.0 when none does; how many seconds it may take.
         self.since = 0.0
         self.limit = inf
+        # What the driver compares a returned session with.
+        self.session: Any = None
         # What the driver learnt at opening (the backend's pid, its limits).
         self.facts: dict[str, Any] = {}
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
 from django_perf.pool import ConnectionPool, PoolClosed, PoolError, PoolTimeout, TooManyRequests
+from django_perf.pool.fork import new_mark
 from tests.pool.fakes import Clock, FakeDriver, Server
 
 
@@ -581,3 +584,34 @@ def test_the_pool_gives_threads_no_work_before_the_first_checkout(server):
     assert threading.active_count() == before
     assert not server.opened
     pool.close()
+
+
+WITHOUT_HOOKS = """
+import os, sys
+os.register_at_fork = lambda **hooks: None
+from django_perf.pool import ConnectionPool
+from tests.pool.fakes import FakeDriver, Server
+pool = ConnectionPool(Server().connect, driver=FakeDriver())
+lent, idle = pool.getconn(), pool.getconn()
+pool.putconn(idle)
+if not os.fork():
+    fresh = pool.getconn(timeout=5)
+    os._exit(0 if fresh not in (lent, idle) and not idle.is_closed and pool.level().size == 1 else 9)
+status = os.wait()[1]
+sys.exit(os.waitstatus_to_exitcode(status) or pool.getconn() is not idle)
+"""
+
+
+def test_a_child_that_ran_no_hooks_starts_empty_too():
+    command = [sys.executable, "-W", "ignore", "-c", WITHOUT_HOOKS]
+    assert subprocess.run(command, timeout=60, check=False).returncode == 0
+
+
+def test_without_wiped_pages_the_pid_tells(monkeypatch):
+    monkeypatch.setattr("sys.platform", "darwin")
+    mark = new_mark()
+    assert mark[0]
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    assert not mark[0]
+    mark[0] = 1
+    assert mark[0]

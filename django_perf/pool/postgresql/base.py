@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
-from django.db.backends.postgresql.psycopg_any import is_psycopg3
+from django.db.backends.postgresql.psycopg_any import IsolationLevel, is_psycopg3
 from django.db.utils import OperationalError
 
 from ... import exceptions
@@ -81,6 +81,7 @@ class Plan:
     parameters: dict[str, Any]
     options: PoolOptions | None
     guards: dict[str, int]
+    isolation: IsolationLevel | None
 
     def fits(self, settings: dict[str, Any], zone: str | None) -> bool:
         """Tell whether the settings are still those."""
@@ -125,7 +126,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         guards = _guards(options, str(parameters.get("options", ""))) if options else {}
         if options is not None and self.alias != NO_DB_ALIAS:
             parameters = _with_network({**parameters, "connection_factory": Connection}, guards)
-        return Plan(source, self.timezone_name, parameters, options, guards)
+        return Plan(source, self.timezone_name, parameters, options, guards, _isolation(source["OPTIONS"]))
 
     def get_connection_params(self) -> dict[str, Any]:
         """Return libpq's parameters: Django's, the network's and the guards'."""
@@ -153,16 +154,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
             found = self._pools.get(key)
             if found is None or found.is_closed:
                 assert plan.options is not None
-                found = self._pools[key] = self._make_pool(plan.options, plan.guards)
+                found = self._pools[key] = self._make_pool(plan, plan.options)
                 observer.publish(found)
             return found
 
-    def _make_pool(self, options: PoolOptions, guards: dict[str, int]) -> ConnectionPool:
+    def _make_pool(self, plan: Plan, options: PoolOptions) -> ConnectionPool:
         # A copy: the pool must not work with a wrapper that belongs to one thread, which may change its settings.
         template: Any = self.copy()
         parameters = template.get_connection_params()
-        isolation = self.settings_dict["OPTIONS"].get("isolation_level")
-        driver = PostgresDriver(options, guards, template._configure_connection, isolation)
+        driver = PostgresDriver(options, plan.guards, template._configure_connection, plan.isolation)
         pool = ConnectionPool(
             partial(self.Database.connect, **parameters),
             name=self.alias,
@@ -193,10 +193,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Take a connection out of the pool, or open one where there is no pool."""
-        connection = super().get_new_connection(conn_params)
-        if isinstance(connection, Connection) and connection._pool is not None:
-            connection.hold_for(self)
+        pool = self.pool
+        if pool is None:
+            return super().get_new_connection(conn_params)
+        self.isolation_level = self._planned().isolation or IsolationLevel.READ_COMMITTED
+        connection = pool.getconn()
+        connection.hold_for(self)
         return connection
+
+    def _set_autocommit(self, autocommit: bool) -> None:
+        """Tell psycopg2 only what changes: its setter lets go of the GIL, which costs a turn among busy threads."""
+        connection: Any = self.connection
+        if connection is None or connection.autocommit != autocommit:
+            super()._set_autocommit(autocommit)  # type: ignore[misc]
 
     def _configure_role(self, connection: Any) -> bool:
         """Set the role without compose_sql(), which would ask the pool for a second connection."""
@@ -246,6 +255,18 @@ def _guards(options: PoolOptions, given: str) -> dict[str, int]:
     if is_command():
         return {}
     return {name: value for name, value in options.guards().items() if name not in given}
+
+
+def _isolation(options: dict[str, Any]) -> IsolationLevel | None:
+    if "isolation_level" not in options:
+        return None
+    try:
+        return IsolationLevel(options["isolation_level"])
+    except ValueError:
+        raise ImproperlyConfigured(
+            f"Invalid transaction isolation level {options['isolation_level']} specified. Use one of the "
+            "psycopg.IsolationLevel values."
+        ) from None
 
 
 def _found_size(alias: str) -> int:

@@ -9,6 +9,7 @@ from math import inf
 from typing import Any
 
 from psycopg2 import InterfaceError, OperationalError, extensions
+from psycopg2.extras import register_default_jsonb
 
 from ...exceptions import PoolError
 from ..driver import Driver
@@ -60,8 +61,10 @@ class PostgresDriver(Driver):
         conn.autocommit = True
         if self._isolation is not None:
             conn.isolation_level = self._isolation
+        # As Django does at each checkout: its JSONField decodes by itself.
+        register_default_jsonb(conn_or_curs=conn, loads=lambda text: text)
         self._prepare(slot)
-        slot.facts["session"] = _client_side(conn)
+        slot.session = _client_side(conn)
         conn.slot, conn._pool = slot, self.pool
 
     def _prepare(self, slot: Slot) -> None:
@@ -89,7 +92,8 @@ class PostgresDriver(Driver):
 
     def ping(self, slot: Slot) -> None:
         """Make a round trip."""
-        slot.conn.autocommit = True
+        if not slot.conn.autocommit:
+            slot.conn.autocommit = True
         _rows(slot.conn, "SELECT 1")
 
     def is_clean(self, slot: Slot) -> bool:
@@ -101,7 +105,7 @@ class PostgresDriver(Driver):
             and not conn.open_cursors
             and conn.autocommit
             and self._reset == "dirty"
-            and _client_side(conn) == slot.facts["session"]
+            and (conn.isolation_level, conn.readonly, conn.deferrable, conn.encoding) == slot.session
         )
 
     def clean(self, slot: Slot) -> bool:
@@ -114,14 +118,14 @@ class PostgresDriver(Driver):
         conn.autocommit = True
         if callable(self._reset):
             self._reset(conn)
-        if slot.is_dirty or conn.open_cursors or self._reset == "always" or _client_side(conn) != slot.facts["session"]:
+        if slot.is_dirty or conn.open_cursors or self._reset == "always" or _client_side(conn) != slot.session:
             self._discard_all(slot)
         return bool(conn.get_transaction_status() == _IDLE)
 
     def _discard_all(self, slot: Slot) -> None:
         conn = slot.conn
         _rows(conn, "DISCARD ALL")
-        *session, encoding = slot.facts["session"]
+        *session, encoding = slot.session
         # Twice: psycopg2 sends only what it believes to be a change.
         conn.set_session(*["DEFAULT"] * 3)
         conn.set_session(*["DEFAULT" if value is None else value for value in session])
