@@ -37,7 +37,7 @@ def _too_old(pool: ConnectionPool, slot: Slot, now: float) -> str:
 
 
 def _start_keeping_alive(pool: ConnectionPool, slot: Slot) -> None:
-    if not pool.spawn(partial(_keep_alive, pool, slot)):
+    if not pool.opener.spawn(partial(_keep_alive, pool, slot)):
         pool.idle.appendleft(slot)
 
 

@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from math import inf
-from threading import Event, Lock, Thread, current_thread
+from threading import Lock, current_thread
 from typing import Any
 
 from ..breaker import CircuitBreaker
 from ..exceptions import PoolClosed, PoolError, PoolTimeout, TooManyRequests
-from .channel import ALIVE, DEAD, READABLE, UP
+from .channel import ALIVE, DEAD, READABLE
 from .driver import Driver
 from .keeper import keeper
 from .maintenance import maintain
+from .opener import Opener
 from .slot import Slot, Waiter
 from .state import Level, describe, first_line
 from .tally import Tally
@@ -36,12 +35,8 @@ logger = logging.getLogger("django_perf.pool")
 # a request failed it 20 times of 20. Idle for longer than PING_AFTER_S: a firewall may have forgotten the connection,
 # which no look at the socket shows, so it makes a round trip within PING_S.
 BYPASS_S, PING_AFTER_S, PING_S = 0.002, 0.5, 0.3
-# An attempt to connect that hangs for so long is a failure, whatever comes of it later.
-_OPEN_PATIENCE_S = 2.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _PROBE_PAUSE_S = 0.01, 0.25, 0.5
 # While nothing connects, but not for long enough to refuse everybody: then only some may wait.
 _BULKHEAD_AFTER_S = 0.5
-_JITTER = 0.1
 _CUTS = ("overdue", "silence", "lost")
 _RUNNING, _SUSPENDED, _CLOSED = 0, 1, 2
 
@@ -89,11 +84,10 @@ class ConnectionPool:
         # Connections that the server has for ordinary roles; the driver learns it from the first one.
         self.server_max: int | None = None
         self._bypass = bypass
-        self._connect = connect
         self.driver = driver or Driver()
         self._error_class = error_class
         self.clock = clock
-        self._start = start or _start_thread
+        self.opener = Opener(self, connect, start)
         # Slots of a parent process: kept, so that nothing ever closes their sockets from here.
         self._inherited: dict[Any, Slot] = {}
         self._reset()
@@ -101,20 +95,13 @@ class ConnectionPool:
     def _reset(self) -> None:
         self.lock = Lock()
         self._state = _RUNNING
-        self._stop = Event()
         self.idle: deque[Slot] = deque()
         self._waiters: deque[Waiter] = deque()
         self.taken: dict[Any, Slot] = {}
         self.slots: set[Slot] = set()
-        # When each attempt to connect began; guarded by the lock.
-        self._opening: dict[object, float] = {}
-        self._delayed: list[object] = []
         self.suspected_at = -inf
-        self._hung: set[object] = set()
         self._closed_uses = 0
-        self._last_error: BaseException | None = None
-        self.peer: tuple[int, Any] | None = None
-        self.breaker = CircuitBreaker(clock=self.clock)
+        self.opener.reset()
         self.tally = Tally()
         self.watchdog = Watchdog(self)
         # Last: whoever sees the new pid must find nothing of the parent's.
@@ -260,7 +247,7 @@ class ConnectionPool:
             raise self._error(PoolClosed, "it is closed")
         waiting = len(self._waiters)
         if self.breaker.is_open and not self.idle:
-            self.plan(1)
+            self.opener.plan(1)
             self.tally.add("refused")
             raise self._unreachable()
         half = max(1, self.max_size // 2)
@@ -287,8 +274,8 @@ class ConnectionPool:
                 except IndexError:  # a checkout was faster
                     break
                 self._waiters.popleft().serve(slot)
-            self.plan(len(self._waiters))
-        self._run_delayed()
+            self.opener.plan(len(self._waiters))
+        self.opener.run_delayed()
         while self._state == _CLOSED and self.idle:
             try:
                 slot = self.idle.pop()
@@ -298,111 +285,30 @@ class ConnectionPool:
 
     # --- opening and closing --------------------------------------------------------------------------------------
 
-    def plan(self, wanted: int) -> None:
-        """Start as many attempts to connect as `wanted` and the size allow; called under the lock.
+    def room(self) -> int:
+        """Return how many more connections may be opened; called under the lock."""
+        taken = len(self.slots) + len(self.opener.attempts)
+        return self.max_size - taken if self._state == _RUNNING else 0
 
-        None runs on the thread of a borrower, who may get a returned connection meanwhile, or give up.
-        """
-        if self.breaker.is_open:
-            wanted = min(wanted, 1)
-        room = self.max_size - len(self.slots) - len(self._opening)
-        for _ in range(min(wanted - len(self._opening), room) if self._state == _RUNNING else 0):
-            attempt = object()
-            self._opening[attempt] = self.clock()
-            try:
-                self._start(partial(self._open, attempt))
-            except RuntimeError:
-                self._delayed.append(attempt)
+    def admit(self, slot: Slot) -> None:
+        """Count a new connection; called under the lock."""
+        self.slots.add(slot)
+        self.tally.add("opened")
 
-    def spawn(self, call: Callable[[], None]) -> bool:
-        """Run `call` in a thread of its own; False when there are no more, at exit or at a limit of the system."""
-        try:
-            self._start(call)
-        except RuntimeError:
-            return False
-        return True
+    def lend(self, slot: Slot) -> None:
+        """Put a connection on the stack, for whoever comes or waits."""
+        slot.released_at = self.clock()
+        self.idle.append(slot)
+        self.settle()
 
-    def _run_delayed(self) -> None:
-        """Connect on this thread, where no other could be had."""
-        while self._delayed:
-            self._open(self._delayed.pop())
+    def has_waiters(self) -> bool:
+        """Tell whether somebody waits."""
+        return bool(self._waiters)
 
     def count(self, name: str) -> None:
         """Count something that happened."""
         with self.lock:
             self.tally.add(name)
-
-    def _open(self, attempt: object) -> None:
-        """Connect, again and again while somebody waits for it."""
-        pause = _FIRST_PAUSE_S
-        pid, stop = self._pid, self._stop
-        while pid == os.getpid():
-            try:
-                slot = self.new_slot()
-            except BaseException as error:
-                if self._give_up(attempt, error):
-                    return
-                pause = min(2 * pause, _PROBE_PAUSE_S if self.breaker.is_open else _LONGEST_PAUSE_S)
-                stop.wait(pause)
-                with self.lock:
-                    if attempt in self._opening:
-                        self._opening[attempt] = self.clock()
-            else:
-                self._add(attempt, slot)
-                return
-
-    def new_slot(self) -> Slot:
-        # A silent server makes libpq hang for seconds; a knock at its door does not.
-        if self.breaker.is_open and self.peer and self.driver.knock(self.peer) != UP:
-            raise PoolError("the server does not answer")
-        conn = self._connect()
-        try:
-            now = self.clock()
-            lifetime = self.max_lifetime * (1 - _JITTER * random.random())  # noqa: S311 - no secret
-            slot = Slot(conn, self.driver.channel(conn), now, now + lifetime)
-            with self.watchdog.eyes_on(slot, self.timeout):
-                self.driver.opened(slot)
-        except BaseException:
-            self.driver.close(conn)
-            raise
-        return slot
-
-    def _add(self, attempt: object, slot: Slot) -> None:
-        if slot.channel is not None:
-            self.peer = slot.channel.peer() or self.peer
-        slot.released_at = self.clock()
-        with self.lock:
-            self._hung.discard(attempt)
-            was_written_off = self._opening.pop(attempt, None) is None
-            is_surplus = was_written_off and len(self.slots) + len(self._opening) >= self.max_size
-            if not is_surplus:
-                self.slots.add(slot)
-                self.tally.add("opened")
-            self.breaker.succeeded()
-        if is_surplus:
-            self.close_slot(slot)
-            return
-        self.idle.append(slot)
-        self.settle()
-
-    def _give_up(self, attempt: object, error: BaseException) -> bool:
-        """Note a failed attempt to connect; True when there shall be no further one."""
-        is_final = self.driver.is_final(error)
-        with self.lock:
-            self._last_error = error
-            self.tally.add("failed")
-            self.breaker.failed(self._opening.get(attempt, self.clock()))
-            if is_final:
-                self.fail_waiters(error)
-            elif self.breaker.is_open:
-                self.fail_waiters(None)
-            is_probe = self.breaker.is_open and len(self._opening) == 1
-            is_wanted = attempt in self._opening and bool(self._waiters or is_probe)
-            ends = is_final or self._state != _RUNNING or not is_wanted
-            if ends:
-                self._opening.pop(attempt, None)
-                self._hung.discard(attempt)
-        return ends
 
     def fail_waiters(self, error: BaseException | None) -> None:
         """Wake all waiters, with `error` or with the news that the server is gone; called under the lock."""
@@ -418,7 +324,7 @@ class ConnectionPool:
                 self.slots.remove(slot)
                 self._closed_uses += slot.uses
                 self.tally.add("closed_cut" if reason in _CUTS else f"closed_{reason}")
-                self.plan(len(self._waiters))
+                self.opener.plan(len(self._waiters))
 
     def close_slot(self, slot: Slot) -> None:
         self.driver.close(slot.conn)
@@ -493,7 +399,7 @@ class ConnectionPool:
             found = self.checked(self.idle.pop())
         except IndexError:
             found = None
-        slot = found or self.new_slot()
+        slot = found or self.opener.connect()
         is_fine = False
         try:
             yield slot
@@ -510,34 +416,25 @@ class ConnectionPool:
     def tend(self, is_due: bool) -> bool:
         """Cut what is overdue, ask after what is suspicious, and maintain if `is_due`; True while anything is busy."""
         self.watchdog.look()
-        self._write_off_hung()
+        self._write_off_hanging()
         if is_due:
             maintain(self)
-        return bool(self.taken or self.watchdog.checking or self._opening)
+        return bool(self.taken or self.watchdog.checking or self.opener.attempts)
 
-    def _write_off_hung(self) -> None:
-        """Count attempts that hang as failed: libpq can hang for seconds, and a probe must not wait for them.
-
-        Their threads end by themselves, at connect_timeout; there are never more of them than connections.
-        """
-        now = self.clock()
+    def _write_off_hanging(self) -> None:
         with self.lock:
-            hung = [one for one, began in self._opening.items() if now - began > _OPEN_PATIENCE_S]
-            for attempt in hung[: max(0, self.max_size - len(self._hung))]:
-                del self._opening[attempt]
-                self._hung.add(attempt)
-            if hung and not self.breaker.is_open:
-                self.breaker.trip()
-                self.fail_waiters(None)
-            if hung:
-                self.plan(1)
+            if self.opener.write_off_hanging():
+                if not self.breaker.is_open:
+                    self.breaker.trip()
+                    self.fail_waiters(None)
+                self.opener.plan(1)
 
     def silence(self) -> None:
         """Act on a server that is confirmed not to answer: nobody waits for it, and one probe goes on asking."""
         with self.lock:
             self.breaker.trip()
             self.fail_waiters(None)
-            self.plan(1)
+            self.opener.plan(1)
         self.suspect()
         self.evict_idle(self.suspected_at)
 
@@ -549,8 +446,8 @@ class ConnectionPool:
         """Open what is missing to the minimum."""
         with self.lock:
             if not self.breaker.is_open:
-                self.plan(self.min_size - len(self.slots))
-        self._run_delayed()
+                self.opener.plan(self.min_size - len(self.slots))
+        self.opener.run_delayed()
 
     def reclaim(self) -> None:
         """Take back what dead threads hold; closed, for a cursor of it may have been handed to a living one."""
@@ -600,7 +497,7 @@ class ConnectionPool:
         self.reclaim()
         with self.lock:
             self._state = _CLOSED
-            self._stop.set()
+            self.opener.stop()
             while self._waiters:
                 self._waiters.popleft().fail(self._error(PoolClosed, "it was closed while you waited"))
             for slot in self.slots:
@@ -614,6 +511,11 @@ class ConnectionPool:
             state = self._state
             self._reset()
             self._state = state
+
+    @property
+    def breaker(self) -> CircuitBreaker:
+        """Return the breaker: open while the server does not answer."""
+        return self.opener.breaker
 
     @property
     def is_closed(self) -> bool:
@@ -664,16 +566,12 @@ class ConnectionPool:
         return self._failing(f"the server has not answered for {self.breaker.failing_s():.1f} s ({self._describe()})")
 
     def _failing(self, text: str) -> PoolError:
-        error = self._error(PoolTimeout, f"{text}{first_line(self._last_error)}")
-        error.__cause__ = self._last_error
+        error = self._error(PoolTimeout, f"{text}{first_line(self.opener.last_error)}")
+        error.__cause__ = self.opener.last_error
         return error
 
     def _describe(self) -> str:
         return describe(self.level(), self.taken.copy().values(), self.clock())
-
-
-def _start_thread(target: Callable[[], None]) -> None:
-    Thread(target=target, name="django_perf pool worker", daemon=True).start()
 
 
 def _copied(error: BaseException) -> BaseException:

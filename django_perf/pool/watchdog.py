@@ -98,7 +98,7 @@ class Watchdog:
         begun = {slot: slot.since for slot in suspects}
         if suspects:
             self._asked, self._last_asked = begun, self._pool.clock()
-        if not self._pool.spawn(partial(self._ask, begun)):
+        if not self._pool.opener.spawn(partial(self._ask, begun)):
             self._is_asking = False
 
     def _ask(self, begun: dict[Slot, float]) -> None:
@@ -118,7 +118,8 @@ class Watchdog:
         """Tell whether the server is mute: two knocks unanswered, and not a byte for anybody meanwhile."""
         pool = self._pool
         began = pool.clock()
-        if not pool.peer or any(pool.driver.knock(pool.peer) != SILENT for _ in range(2)):
+        peer = pool.opener.peer
+        if not peer or any(pool.driver.knock(peer) != SILENT for _ in range(2)):
             return False
         took = pool.clock() - began - _TICKS_S
         quiet = [slot.channel.quiet_s() for slot in self._running() if slot.channel]

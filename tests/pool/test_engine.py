@@ -187,7 +187,7 @@ def test_the_users_own_startup_options_win(pooled):
 def test_guards_that_a_pooler_drops_are_set_and_said(pooled, caplog):
     wrapper = pooled()
     pool = wrapper.pool
-    pool._connect.keywords["options"] = ""
+    pool.opener._connect.keywords["options"] = ""
     assert rows(wrapper, "SHOW statement_timeout") == [("30s",)]
     assert "did not reach the session" in caplog.text
 

@@ -499,19 +499,19 @@ def test_on_a_silent_server_all_statements_are_cut_and_nobody_waits(make, server
 def test_an_attempt_that_hangs_is_written_off_and_the_next_one_is_made(make, server, clock):
     pool = make(clock=clock, max_size=1)
     hangs, go_on = threading.Event(), threading.Event()
-    connect = pool._connect
+    connect = pool.opener._connect
 
     def hang():
         hangs.set()
         go_on.wait()
         return connect()
 
-    pool._connect = hang
+    pool.opener._connect = hang
     outcome = []
     waiter = threading.Thread(target=lambda: outcome.append(in_thread(lambda: pool.getconn(timeout=30))))
     waiter.start()
     hangs.wait()
-    pool._connect = connect
+    pool.opener._connect = connect
     clock.advance(3)
     pool.tend(is_due=False)
     waiter.join()
@@ -519,7 +519,7 @@ def test_an_attempt_that_hangs_is_written_off_and_the_next_one_is_made(make, ser
     until(lambda: pool.level().idle == 1)
     assert not pool.breaker.is_open
     go_on.set()
-    until(lambda: len(server.living()) == 1 and not pool._hung)
+    until(lambda: len(server.living()) == 1 and not pool.opener._written_off)
     assert pool.level().size == 1
 
 
@@ -528,9 +528,9 @@ def test_a_question_that_finds_no_thread_is_asked_again(make, clock):
     slot = pool.taken[pool.getconn()]
     slot.since = clock()
     clock.advance(1)
-    start, pool._start = pool._start, refuse
+    start, pool.opener._start = pool.opener._start, refuse
     pool.tend(is_due=True)
-    pool._start = start
+    pool.opener._start = start
     pool.driver.lost = [slot]
     clock.advance(3)
     pool.tend(is_due=False)
