@@ -35,6 +35,14 @@ class _Side(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._later(partial(self._pass, data))
+        rate = self._flow.proxy.bytes_per_s
+        if rate and self.transport is not None:
+            self.transport.pause_reading()
+            asyncio.get_running_loop().call_later(len(data) / rate, self._read_on)
+
+    def _read_on(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def eof_received(self) -> bool:
         self._later(self._hang_up)
@@ -127,11 +135,13 @@ class Proxy:
 
     def __init__(self, upstream: tuple[str, int]) -> None:
         self.upstream = upstream
-        self.delay_s = 0.0
+        self.delay_s, self.bytes_per_s = 0.0, 0.0
         self.is_swallowing = False
         self.accepted_count = 0
         self.flows: set[_Flow] = set()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        # What was acknowledged here must not look delivered for long.
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
         self.address: tuple[str, int] = self._listener.getsockname()
         self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
@@ -176,6 +186,10 @@ class Proxy:
         """Deliver everything so much later, in each direction."""
         self._do(self._set_delay(seconds))
 
+    def throttle(self, bytes_per_s: float) -> None:
+        """Read no faster than that, in each direction; buffers are small, as those of a router are."""
+        self._do(self._set_rate(bytes_per_s))
+
     # --- in the loop's thread -------------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -209,6 +223,9 @@ class Proxy:
 
     async def _set_delay(self, seconds: float) -> None:
         self.delay_s = seconds
+
+    async def _set_rate(self, bytes_per_s: float) -> None:
+        self.bytes_per_s = bytes_per_s
 
     async def _end(self) -> None:
         await self._close_listener()

@@ -10,6 +10,7 @@ import sys
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -18,8 +19,17 @@ UP, DOWN, SILENT = "up", "down", "silent"
 
 _RDHUP: int = getattr(select, "POLLRDHUP", 0)
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
-# struct tcp_info, tcpi_last_data_recv: milliseconds since the last byte arrived (linux/tcp.h).
-_LAST_DATA_RECEIVED = slice(52, 56)
+# struct tcp_info (linux/tcp.h): tcpi_last_data_sent, _ack_sent, _data_recv and _ack_recv, in milliseconds.
+_LAST_DATA_SENT, _TCP_INFO_BYTES = 44, 60
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """Hold the seconds since a byte was last sent, received, and acknowledged by the peer's kernel."""
+
+    sent_s: float
+    received_s: float
+    acknowledged_s: float
 
 
 class Channel:
@@ -67,15 +77,16 @@ class Channel:
         with self._lock:
             self._socket.close()
 
-    def quiet_s(self) -> float | None:
-        """Return the seconds since the last byte arrived, None where the system does not tell."""
+    def quiet(self) -> Quiet | None:
+        """Return for how long nothing was sent, received and acknowledged; None where the system does not tell."""
         try:
-            info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECEIVED.stop)
+            info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
         except (AttributeError, OSError):
             return None
-        if len(info) < _LAST_DATA_RECEIVED.stop:
+        if len(info) < _TCP_INFO_BYTES:
             return None
-        return int.from_bytes(info[_LAST_DATA_RECEIVED], sys.byteorder) / 1e3
+        sent, _, received, acknowledged = struct.unpack_from("=4I", info, _LAST_DATA_SENT)
+        return Quiet(sent / 1e3, received / 1e3, acknowledged / 1e3)
 
     def peer(self) -> tuple[int, Any] | None:
         """Return (family, address) of the server, None when it is gone."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # An attempt to connect that hangs for so long is a failure, whatever comes of it later.
 _PATIENCE_S = 2.0
+# After so long its thread is taken for ended, whatever became of it.
+_FORGOTTEN_S = 120.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _PROBE_PAUSE_S = 0.01, 0.25, 0.5
 _JITTER = 0.1
 
@@ -44,7 +46,7 @@ class Opener:
         self.peer: tuple[int, Any] | None = None
         # When each attempt began; guarded by the lock, as the next two are.
         self.attempts: dict[object, float] = {}
-        self._written_off: set[object] = set()
+        self._written_off: dict[object, float] = {}
         self._delayed: list[object] = []
         self._stop = Event()
         self._pid = os.getpid()
@@ -57,7 +59,8 @@ class Opener:
         """Start as many attempts as `wanted` and the size allow; called under the lock."""
         if self.breaker.is_open:
             wanted = min(wanted, 1)
-        for _ in range(min(wanted - len(self.attempts), self._pool.room())):
+        # Counted anew each time: starting a thread may collect garbage, and that may return a connection.
+        while len(self.attempts) < wanted and self._pool.room() > 0:
             attempt = object()
             self.attempts[attempt] = self._pool.clock()
             if not self.spawn(partial(self._run, attempt)):
@@ -74,7 +77,7 @@ class Opener:
     def run_delayed(self) -> None:
         """Connect on this thread, where no other could be had."""
         while self._delayed:
-            self._run(self._delayed.pop())
+            self._run(self._delayed.pop(), is_only=True)
 
     def write_off_hanging(self) -> bool:
         """Count attempts that hang as failed, and start another; True when there were any. Called under the lock.
@@ -83,19 +86,21 @@ class Opener:
         connect_timeout; there are never more of them than connections.
         """
         now = self._pool.clock()
+        self._written_off = {one: since for one, since in self._written_off.items() if now - since < _FORGOTTEN_S}
         hanging = [attempt for attempt, began in self.attempts.items() if now - began > _PATIENCE_S]
         for attempt in hanging[: max(0, self._pool.max_size - len(self._written_off))]:
             del self.attempts[attempt]
-            self._written_off.add(attempt)
+            self._written_off[attempt] = now
         return bool(hanging)
 
-    def _run(self, attempt: object) -> None:
+    def _run(self, attempt: object, is_only: bool = False) -> None:
+        """Connect, again and again while it is wanted, or just once."""
         pause, pid, stop = _FIRST_PAUSE_S, self._pid, self._stop
         while pid == os.getpid():
             try:
                 slot = self.connect()
             except BaseException as error:
-                if self._give_up(attempt, error):
+                if self._give_up(attempt, error, is_only):
                     return
                 pause = min(2 * pause, _PROBE_PAUSE_S if self.breaker.is_open else _LONGEST_PAUSE_S)
                 stop.wait(pause)
@@ -126,7 +131,7 @@ class Opener:
         if slot.channel is not None:
             self.peer = slot.channel.peer() or self.peer
         with self._pool.lock:
-            self._written_off.discard(attempt)
+            self._written_off.pop(attempt, None)
             # One that was written off may find its place taken.
             has_place = self.attempts.pop(attempt, None) is not None or self._pool.room() > 0
             self.breaker.succeeded()
@@ -137,7 +142,7 @@ class Opener:
         else:
             self._pool.close_slot(slot)
 
-    def _give_up(self, attempt: object, error: BaseException) -> bool:
+    def _give_up(self, attempt: object, error: BaseException, is_only: bool) -> bool:
         """Note a failed attempt; True when there shall be no further one."""
         pool = self._pool
         is_final = pool.driver.is_final(error)
@@ -151,10 +156,10 @@ class Opener:
                 pool.fail_waiters(None)
             is_probe = self.breaker.is_open and len(self.attempts) == 1
             is_wanted = attempt in self.attempts and (pool.has_waiters() or is_probe)
-            if is_wanted and not is_final and not self._stop.is_set():
+            if is_wanted and not (is_final or is_only or self._stop.is_set()):
                 return False
             self.attempts.pop(attempt, None)
-            self._written_off.discard(attempt)
+            self._written_off.pop(attempt, None)
             return True
 
     def _begin_again(self, attempt: object) -> None:

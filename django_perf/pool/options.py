@@ -76,6 +76,11 @@ def _disordered(raw: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
         yield f"OPTIONS['pool'] has min_size {least} above max_size {most}", "Raise max_size or lower min_size."
 
 
+def _most(name: str) -> float:
+    """Return what an option stays below; the server counts its milliseconds in 31 bits."""
+    return 2_147_483 if name in _GUARDS else 1e7
+
+
 def _refused(name: str, value: object) -> str:
     """Return what an option takes when it does not take `value`, else ""."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -87,5 +92,5 @@ def _refused(name: str, value: object) -> str:
         return "" if value in _RESETS or callable(value) else "'dirty', 'always' or a function of the connection"
     if name in _GUARDS and value is None:
         return ""
-    is_fine = is_number and 0 <= value < 1e7 and (value > 0 or name in _GUARDS)  # type: ignore[operator]
+    is_fine = is_number and 0 <= value < _most(name) and (value > 0 or name in _GUARDS)  # type: ignore[operator]
     return "" if is_fine else "seconds" + (", or None" if name in _GUARDS else " above 0")

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
-from threading import Lock, current_thread
+from threading import RLock, current_thread
 from typing import Any
 
 from ..breaker import CircuitBreaker
@@ -93,12 +93,15 @@ class ConnectionPool:
         self._reset()
 
     def _reset(self) -> None:
-        self.lock = Lock()
+        # Reentrant: garbage that is collected under it may be a block that returns its connection.
+        self.lock = RLock()
         self._state = _RUNNING
         self.idle: deque[Slot] = deque()
         self._waiters: deque[Waiter] = deque()
         self.taken: dict[Any, Slot] = {}
         self.slots: set[Slot] = set()
+        # Slots that the maintenance found in no place, in which state, and how often in a row.
+        self.nowhere: dict[Slot, tuple[tuple[int, float], int]] = {}
         self.suspected_at = -inf
         self._closed_uses = 0
         self.opener.reset()
@@ -150,11 +153,14 @@ class ConnectionPool:
             return
         try:
             reason = "" if self.driver.is_clean(slot) else self._unfit(slot)
-        except Exception:
+        except BaseException as error:
             reason = "broken"
+            if not isinstance(error, Exception):  # a worker that is told to stop: nobody else knows of the slot now
+                self.discard(slot, reason)
+                raise
         now = self.clock()
         self.tally.holds.append(now - slot.taken_at)
-        slot.owner = None
+        slot.owner, slot.since = None, 0.0
         is_spent = now >= slot.expires_at or slot.uses >= self.max_uses or len(self.slots) > self.max_size
         if reason or slot.doom or is_spent:
             self.discard(slot, reason or slot.doom or self._spent(slot, now))
@@ -232,10 +238,10 @@ class ConnectionPool:
         keeper.watch(self)
         self.reclaim()
         with self.lock:  # critical section: guards the queue, the slots and the attempts to connect
-            self._admit()
-            if is_back:
+            if is_back and self._state != _CLOSED:
                 self._waiters.appendleft(waiter)
             else:
+                self._admit()
                 self._waiters.append(waiter)
                 self.tally.add("queued")
         self.settle()
@@ -246,7 +252,8 @@ class ConnectionPool:
         if self._state == _CLOSED:
             raise self._error(PoolClosed, "it is closed")
         waiting = len(self._waiters)
-        if self.breaker.is_open and not self.idle:
+        # With all of them lent none is opened, so none tells whether the server is back: those who hold them may.
+        if self.breaker.is_open and not self.idle and len(self.slots) < self.max_size:
             self.opener.plan(1)
             self.tally.add("refused")
             raise self._unreachable()
@@ -452,7 +459,10 @@ class ConnectionPool:
     def reclaim(self) -> None:
         """Take back what dead threads hold; closed, for a cursor of it may have been handed to a living one."""
         for conn, slot in self.taken.copy().items():
-            if self.driver.is_abandoned(slot) and self.taken.pop(conn, None) is not None:
+            # Asked twice: the first answer may be about a holder who has returned it meanwhile. One who is dead at the
+            # end of the first look returns nothing any more.
+            is_abandoned = self.driver.is_abandoned(slot) and self.driver.is_abandoned(slot)
+            if is_abandoned and self.taken.pop(conn, None) is not None:
                 self.discard(slot, "owner_died")
 
     # --- steering -------------------------------------------------------------------------------------------------
@@ -508,6 +518,8 @@ class ConnectionPool:
         """Start empty in a forked child. What was inherited is never touched again, not even to close it."""
         if self._pid != os.getpid():
             self._inherited.update({slot.conn: slot for slot in self.slots.copy()})
+            for slot in self._inherited.values():
+                slot.owner, slot.uses = None, -1  # no cursor of it works here any more
             state = self._state
             self._reset()
             self._state = state

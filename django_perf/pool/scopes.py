@@ -54,17 +54,15 @@ def statement_timeout(limit: str | float, using: str = DEFAULT_DB_ALIAS) -> Iter
     seconds = _seconds(limit)
     wrapper.ensure_connection()
     is_local = wrapper.in_atomic_block
-    # What the pool notes of the session: these statements change it, and change it back.
-    noted = _notes(wrapper)
     before = _change(wrapper, f"{round(seconds * 1e3)}ms", is_local)
-    _note(wrapper, seconds + _GRACE_S, is_dirty=True)
+    noted = _note(wrapper, (seconds + _GRACE_S, True))
     try:
         yield
     finally:
         # In a failed transaction nothing can be set, and its end undoes SET LOCAL by itself.
         if wrapper.connection is not None and not _has_failed(wrapper):
             _change(wrapper, before, is_local)
-            _note(wrapper, *noted)
+            _note(wrapper, noted)
 
 
 def _seconds(limit: str | float) -> float:
@@ -76,23 +74,26 @@ def _seconds(limit: str | float) -> float:
 
 
 def _change(wrapper: BaseDatabaseWrapper, value: str, is_local: bool) -> str:
-    """Set the limit on the server and return the one before."""
+    """Set the limit on the server and return the one before; the pool is not to take it for the user's doing."""
+    slot = getattr(wrapper.connection, "slot", None)
+    noted = (slot.is_dirty, slot.limit) if slot is not None else None
     with wrapper.cursor() as cursor:
         cursor.execute("SHOW statement_timeout")
         (before,) = cursor.fetchone()
         cursor.execute("SELECT set_config('statement_timeout', %s, %s)", [value, is_local])
+    if slot is not None and noted is not None:
+        slot.is_dirty, slot.limit = noted
     return str(before)
 
 
-def _notes(wrapper: BaseDatabaseWrapper) -> tuple[float, bool]:
-    """Return the pool's limit for a statement, and whether it takes the session for changed."""
+def _note(wrapper: BaseDatabaseWrapper, new: tuple[float, bool]) -> tuple[float, bool]:
+    """Tell the pool the limit, and whether it is one of ours; return what it knew before."""
     slot = getattr(wrapper.connection, "slot", None)
-    return (slot.limit, slot.is_dirty) if slot else (0.0, False)
-
-
-def _note(wrapper: BaseDatabaseWrapper, limit: float, is_dirty: bool) -> None:
-    if slot := getattr(wrapper.connection, "slot", None):
-        slot.limit, slot.is_dirty = limit, is_dirty
+    if slot is None:
+        return new
+    known = slot.limit, slot.is_limited
+    slot.limit, slot.is_limited = new
+    return known
 
 
 def _has_failed(wrapper: BaseDatabaseWrapper) -> bool:

@@ -23,6 +23,7 @@ class Slot:
         "expires_at",
         "facts",
         "is_dirty",
+        "is_limited",
         "limit",
         "opened_at",
         "owner",
@@ -43,7 +44,8 @@ class Slot:
         self.uses = 0
         self.owner: Thread | None = None
         self.doom = ""
-        self.is_dirty = False
+        # A statement changed the session; statement_timeout() is in force.
+        self.is_dirty = self.is_limited = False
         # Which checkout was reported as a leak: its taken_at.
         self.reported_at = -inf
         # When the statement that runs now began, 0.0 when none does; how many seconds it may take.

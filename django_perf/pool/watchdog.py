@@ -23,7 +23,7 @@ logger = logging.getLogger("django_perf.pool")
 _SUSPECT_AFTER_S, _ASK_AGAIN_S, _ASK_AT_MOST_EVERY_S = 0.5, 2.0, 0.2
 _QUESTION_S = 1.0
 # The kernel tells the time of the last byte in ticks of a few milliseconds; the reply before may be that young.
-_TICKS_S = 0.1
+_TICK_S, _TICKS_S = 0.015, 0.1
 
 
 class Watchdog:
@@ -80,9 +80,9 @@ class Watchdog:
         The doom is set first: should the statement end between the second look and the cut, then the connection is
         not lent to anybody else.
         """
-        slot.doom = reason
+        before, slot.doom = slot.doom, reason
         if slot.since != since:
-            slot.doom = ""
+            slot.doom = before
             return
         if slot.channel is not None:
             slot.channel.cut()
@@ -122,8 +122,8 @@ class Watchdog:
         if not peer or any(pool.driver.knock(peer) != SILENT for _ in range(2)):
             return False
         took = pool.clock() - began - _TICKS_S
-        quiet = [slot.channel.quiet_s() for slot in self._running() if slot.channel]
-        return all(seconds is None or seconds >= took for seconds in quiet)
+        quiet = [slot.channel.quiet() for slot in self._running() if slot.channel]
+        return all(one is None or one.received_s >= took for one in quiet)
 
     def _silence(self) -> None:
         running = self._running()
@@ -146,6 +146,10 @@ class Watchdog:
             return self._pool.driver.find_lost(asker, mute)
 
     def _is_mute(self, slot: Slot) -> bool:
-        """Tell whether no byte has arrived since the statement began, as far as the kernel's clock can tell."""
+        """Tell whether the whole statement has been sent and no byte has come back, as far as the kernel can tell."""
         running_s = self._pool.clock() - slot.since
-        return slot.channel is not None and (slot.channel.quiet_s() or 0.0) >= running_s - _TICKS_S
+        quiet = slot.channel.quiet() if slot.channel else None
+        if quiet is None:
+            return False
+        is_sent = quiet.sent_s <= running_s + _TICK_S and quiet.acknowledged_s >= _SUSPECT_AFTER_S - _TICKS_S
+        return is_sent and quiet.received_s >= running_s - _TICKS_S

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 
+from django_perf.pool.channel import Quiet
 from django_perf.pool.driver import Driver
 
 _numbers = itertools.count(1)
@@ -65,9 +66,9 @@ class FakeChannel:
     def close(self) -> None:
         """Do nothing."""
 
-    def quiet_s(self) -> float:
-        """Return that nothing has ever come."""
-        return 1e9
+    def quiet(self) -> Quiet:
+        """Return that the statement has been sent and nothing has ever come."""
+        return Quiet(sent_s=0.6, received_s=1e9, acknowledged_s=0.6)
 
     def peer(self) -> tuple[int, str]:
         """Return some address."""

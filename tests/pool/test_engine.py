@@ -16,6 +16,7 @@ from django.db.utils import InterfaceError
 
 from django_perf.pool import PoolTimeout
 from tests.pool.conftest import ALIAS
+from tests.proxy import Proxy
 
 
 def rows(wrapper, sql, parameters=None):
@@ -303,6 +304,91 @@ def test_a_connection_that_went_back_gives_no_cursor(pooled):
     wrapper.close()
     with pytest.raises(connections["default"].Database.InterfaceError, match="has gone back"):
         connection.cursor()
+
+
+def test_a_cursor_does_nothing_while_its_connection_lies_in_the_pool(pooled):
+    wrapper = pooled()
+    cursor = wrapper.cursor()
+    connection = wrapper.connection
+    wrapper.close()
+    for call in (lambda: cursor.cursor.execute("SELECT 1"), connection.commit, connection.rollback):
+        with pytest.raises(wrapper.Database.InterfaceError, match="has gone back"):
+            call()
+
+
+def test_a_cursor_of_the_parent_does_nothing_in_a_child(pooled):
+    wrapper = pooled()
+    cursor = wrapper.cursor()
+    named = wrapper.chunked_cursor()
+    named.execute("SELECT generate_series(1, 10)")
+    read, write = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            cursor.cursor.execute("SELECT 1")
+        except wrapper.Database.InterfaceError:
+            named.cursor.close()
+            os.write(write, b"refused")
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    os.close(write)
+    assert os.read(read, 20) == b"refused"
+    assert named.fetchone() == (1,)
+
+
+def test_many_short_statements_are_not_one_long_one(pooled):
+    wrapper = pooled({"statement_timeout": 0.3})
+    rows(wrapper, "SELECT 1")
+    wrapper.pool.statement_limit = wrapper.connection.slot.limit = 0.5
+    with wrapper.cursor() as cursor:
+        cursor.executemany("SELECT pg_sleep(%s)", [[0.1]] * 9)
+        cursor.execute("SELECT pg_sleep(0.2);" * 5)
+    assert wrapper.connection.slot.limit == 0.5
+
+
+def test_rows_that_take_long_to_make_are_nobodys_statement(pooled):
+    def slowly():
+        for _ in range(2):
+            time.sleep(1)
+            yield [0]
+
+    with pooled().cursor() as cursor:
+        cursor.executemany("SELECT pg_sleep(%s)", slowly())
+
+
+def test_a_statement_that_is_still_being_sent_is_not_lost(pooled):
+    wrapper = pooled()
+    with Proxy((wrapper.settings_dict["HOST"], int(wrapper.settings_dict["PORT"]))) as proxy:
+        wrapper.settings_dict.update(HOST=proxy.address[0], PORT=proxy.address[1])
+        rows(wrapper, "SELECT 1")
+        proxy.throttle(4_000_000)
+        assert rows(wrapper, "SELECT length(%s)", ["x" * 12_000_000]) == [(12_000_000,)]
+        proxy.throttle(0)
+        wrapper.close()
+        wrapper.close_pool()
+
+
+@pytest.mark.parametrize("given", ["-c deadlock_timeout=2s -c statement_timeout=0", "--statement-timeout=0"])
+def test_only_guards_of_the_same_name_give_way(pooled, given):
+    wrapper = pooled(options=given)
+    assert rows(wrapper, "SHOW lock_timeout") == [("10s",)]
+    assert rows(wrapper, "SHOW statement_timeout") == [("0",)]
+
+
+def test_the_environments_options_are_kept(pooled, monkeypatch):
+    monkeypatch.setenv("PGOPTIONS", "-c work_mem=9MB")
+    assert rows(pooled(), "SHOW work_mem") == [("9MB",)]
+
+
+def test_a_changed_cursor_class_does_not_reach_the_next_request(pooled):
+    from psycopg2.extras import RealDictCursor
+
+    wrapper = pooled()
+    rows(wrapper, "SELECT 1")
+    wrapper.connection.cursor_factory = RealDictCursor
+    wrapper.close()
+    assert rows(wrapper, "SELECT 1") == [(1,)]
 
 
 def test_a_user_defined_cursor_class_is_kept(pooled):

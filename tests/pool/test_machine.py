@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
 from django_perf.pool import ConnectionPool, PoolClosed, PoolError
+from django_perf.pool.keeper import keeper
 from tests.pool.fakes import Clock, FakeDriver, Server
+
+
+def refuse(call):
+    """Start no thread."""
+    raise RuntimeError("can't start new thread")
 
 
 class PoolMachine(RuleBasedStateMachine):
     """Borrow, return, kill, dirty, age, resize, evict, with a server that comes and goes.
 
-    One thread: attempts to connect run when the pool asks for them, as soon as its lock is free, so a checkout that
-    cannot be served at once ends in PoolTimeout. What threads do to each other is in test_storm.py.
+    One thread, so that the same steps have the same outcome: no other can be started, and attempts to connect run on
+    that of the borrower. What threads do to each other is in test_storm.py.
     """
 
     lent = Bundle("lent")
 
     @initialize(max_size=st.integers(1, 4), min_size=st.integers(0, 1), bypass=st.sampled_from([0.0, 0.1]))
     def make(self, max_size, min_size, bypass):
+        self.unwatched = patch.object(keeper, "watch")
+        self.unwatched.start()
         self.clock, self.server, self.driver = Clock(), Server(), FakeDriver()
         self.held: list = []
         self.most = max_size
@@ -33,14 +43,14 @@ class PoolMachine(RuleBasedStateMachine):
             bypass=bypass,
             driver=self.driver,
             clock=self.clock,
-            timeout=2.0,
+            start=refuse,
         )
 
     @rule(target=lent)
     def borrow(self):
         is_full = len(self.held) >= self.pool.max_size
         try:
-            conn = self.pool.getconn(timeout=0.001 if is_full or self.server.error else 20.0)
+            conn = self.pool.getconn(timeout=0.001)
         except PoolClosed:
             assert self.pool.is_closed
             return multiple()
@@ -106,6 +116,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     def teardown(self):
         if hasattr(self, "pool"):
+            self.unwatched.stop()
             self.server.error = None
             self.pool.close()
             for conn in self.held:

@@ -578,6 +578,101 @@ def test_without_new_threads_the_caller_opens(server):
     pool.close()
 
 
+def test_without_new_threads_and_without_a_server_the_caller_comes_back(server):
+    server.error = OSError("down")
+    pool = ConnectionPool(server.connect, driver=FakeDriver(), start=refuse)
+    for _ in range(3):
+        with pytest.raises(PoolTimeout):
+            pool.getconn(timeout=0.1)
+    pool.breaker.trip()
+    with pytest.raises(PoolTimeout):
+        pool.getconn(timeout=0.1)
+    pool.close()
+
+
+def test_garbage_that_is_collected_under_the_lock_may_return_a_connection(server):
+    pool = ConnectionPool(server.connect, driver=FakeDriver(), max_size=3)
+    waiting = []
+
+    def collect(call):
+        if waiting:
+            pool.putconn(waiting.pop())
+        threading.Thread(target=call, daemon=True).start()
+
+    waiting.append(pool.getconn())
+    pool.opener._start = collect
+    outcome = in_thread(lambda: pool.getconn(timeout=5))
+    assert not isinstance(outcome, Exception)
+    assert pool.level().size <= 3
+    pool.close()
+
+
+def test_a_checkout_that_began_meanwhile_is_not_reclaimed(make):
+    pool = make(max_size=1)
+    mine = []
+
+    def look_slowly(slot):
+        if not mine:  # between the look at the dead owner and its answer, the connection changes hands
+            mine.append(slot.conn)
+            slot.owner = threading.current_thread()
+            return True
+        return type(pool.driver).is_abandoned(pool.driver, slot)
+
+    in_thread(pool.getconn)
+    pool.driver.is_abandoned = look_slowly
+    pool.reclaim()
+    assert pool.level().in_use == 1
+    assert not mine[0].is_closed
+
+
+def test_a_slot_in_no_place_is_found(make):
+    pool = make(max_size=1)
+    pool.putconn(pool.getconn())
+    conn = pool.idle.pop().conn  # as a signal handler that raises between two places would leave it
+    for _ in range(9):
+        pool.tend(is_due=True)
+    assert not conn.is_closed
+    pool.tend(is_due=True)
+    assert conn.is_closed
+    pool.putconn(pool.getconn(timeout=1))
+
+
+def test_with_all_connections_lent_an_open_breaker_refuses_nobody(make):
+    pool = make(max_size=1)
+    lent = pool.getconn()
+    pool.breaker.trip()
+    threading.Timer(0.05, lambda: pool.putconn(lent)).start()
+    assert pool.getconn(timeout=5) is lent
+
+
+def test_who_was_admitted_is_not_refused_for_a_dead_connection(make, clock):
+    pool = make(max_size=1, max_waiting=1, clock=clock, timeout=20)
+    held = pool.getconn()
+    outcomes = []
+    waiter = threading.Thread(target=lambda: outcomes.append(in_thread(pool.getconn)))
+    waiter.start()
+    until(lambda: pool.level().waiting == 1)
+    slot = pool.taken[held]
+    slot.released_at = clock() - 10
+    pool.lock.acquire()
+    held.is_dead = True
+    pool.lock.release()
+    pool.driver.is_clean = lambda slot: True
+    pool.suspected_at = clock() + 1
+    pool.putconn(held)
+    waiter.join()
+    assert outcomes
+    assert not isinstance(outcomes[0], Exception)
+
+
+def test_a_statement_that_overlapped_another_leaves_no_clock_running(make):
+    pool = make()
+    conn = pool.getconn()
+    pool.taken[conn].since = 1.0
+    pool.putconn(conn)
+    assert pool.idle[0].since == 0.0
+
+
 def test_the_pool_gives_threads_no_work_before_the_first_checkout(server):
     before = threading.active_count()
     pool = ConnectionPool(server.connect, driver=FakeDriver(), min_size=2)

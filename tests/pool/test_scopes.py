@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 
 import pytest
 from django.db import NotSupportedError, OperationalError, connections, transaction
@@ -123,3 +124,20 @@ def test_a_limit_that_is_no_time_is_refused(pooled, wrong):
 def test_statement_timeout_needs_postgresql():
     with pytest.raises(NotSupportedError, match="needs PostgreSQL"), statement_timeout("2s", "sqlite"):
         pytest.fail("the block must not run")
+
+
+@pytest.mark.parametrize("is_atomic", [False, True])
+def test_what_the_block_changes_in_the_session_is_not_forgotten(pooled, is_atomic):
+    wrapper = pooled()
+    with transaction.atomic(using=ALIAS) if is_atomic else nullcontext(), statement_timeout("2s", ALIAS):
+        rows(wrapper, "SET search_path TO pg_catalog")
+    wrapper.close()
+    assert rows(wrapper, "SHOW search_path") == [('"$user", public',)]
+
+
+def test_a_connection_that_goes_back_within_the_block_has_no_limit_left(pooled):
+    wrapper = pooled()
+    with statement_timeout("2s", ALIAS):
+        with released(ALIAS):
+            pass
+        assert limit(wrapper) == "30s"

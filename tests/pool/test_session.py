@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from django_perf.pool.session import CHANGES, LIMITS, NOTHING, effects_of
+from django_perf.pool.session import CHANGES, LIMITS, NOTHING, SEVERAL, effects_of
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,8 @@ from django_perf.pool.session import CHANGES, LIMITS, NOTHING, effects_of
         "DO $$ BEGIN END $$",
         "CALL something()",
         "LOAD 'auto_explain'",
+        "CREATE OR REPLACE TEMP VIEW v AS SELECT 1",
+        "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
     ],
 )
 def test_changes_are_noticed(sql):
@@ -53,6 +55,7 @@ def test_changes_are_noticed(sql):
         "DELETE FROM do",
         'SELECT "call" FROM "listen"',
         "SELECT 1;",
+        "SHOW statement_timeout",
     ],
 )
 def test_what_ends_with_the_transaction_is_left_alone(sql):
@@ -77,3 +80,7 @@ def test_memory_is_bounded():
     for number in range(session._MOST_KNOWN + 100):
         effects_of(f"SELECT {number}")
     assert len(session._known) <= session._MOST_KNOWN
+
+
+def test_several_statements_in_one_text_have_a_timeout_each():
+    assert effects_of("SELECT 1; SELECT 2") == SEVERAL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ from .driver import PostgresDriver
 logger = logging.getLogger("django_perf.pool")
 
 _MOST_THREADS = 20
+# -c name=value or --name=value
+_NAME = re.compile(r"(?:-c\s*|--)([\w.-]+)\s*=")
 # libpq parameters that a firewall on the way and a dead server ask for; the user's own come first. Clouds drop idle
 # flows after 350 s. tcp_user_timeout (ms) is the only one that ends a statement whose packets nobody acknowledges.
 _NETWORK = {
@@ -123,7 +126,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         plain = copy(self)
         plain.settings_dict = {**source, "OPTIONS": {k: v for k, v in source["OPTIONS"].items() if k != "pool"}}
         parameters = super(DatabaseWrapper, plain).get_connection_params()
-        guards = _guards(options, str(parameters.get("options", ""))) if options else {}
+        guards = _guards(options, _startup(parameters)) if options else {}
         if options is not None and self.alias != NO_DB_ALIAS:
             parameters = _with_network({**parameters, "connection_factory": Connection}, guards)
         return Plan(source, self.timezone_name, parameters, options, guards, _isolation(source["OPTIONS"]))
@@ -198,6 +201,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return super().get_new_connection(conn_params)
         self.isolation_level = self._planned().isolation or IsolationLevel.READ_COMMITTED
         connection = pool.getconn()
+        connection.cursor_factory = self._planned().parameters["cursor_factory"]
         connection.hold_for(self)
         return connection
 
@@ -241,7 +245,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 def _with_network(parameters: dict[str, Any], guards: dict[str, int]) -> dict[str, Any]:
     """Add timeouts of the network, and the session guards as startup options; what the user gave wins."""
     merged = {**_NETWORK, **parameters}
-    startup = [*(f"-c {name}={value}" for name, value in guards.items()), str(parameters.get("options", ""))]
+    startup = [*(f"-c {name}={value}" for name, value in guards.items()), _startup(parameters)]
     if any(startup):
         merged["options"] = " ".join(startup).strip()
     return merged
@@ -254,7 +258,13 @@ def _guards(options: PoolOptions, given: str) -> dict[str, int]:
     """
     if is_command():
         return {}
-    return {name: value for name, value in options.guards().items() if name not in given}
+    own = {name.replace("-", "_") for name in _NAME.findall(given.lower())}
+    return {name: value for name, value in options.guards().items() if name not in own}
+
+
+def _startup(parameters: dict[str, Any]) -> str:
+    """Return the user's own startup options; libpq takes the environment's where there is no parameter."""
+    return str(parameters.get("options", os.environ.get("PGOPTIONS", "")))
 
 
 def _isolation(options: dict[str, Any]) -> IsolationLevel | None:

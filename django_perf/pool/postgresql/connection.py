@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from math import inf
 from time import monotonic
 from typing import Any, TypeVar
 
 from psycopg2 import InterfaceError, OperationalError, extensions
 
-from ..session import CHANGES, LIMITS, effects_of
+from ..session import CHANGES, LIMITS, SEVERAL, effects_of
 from ..slot import Slot
 
 Result = TypeVar("Result")
 
+_GONE = "the cursor's connection has gone back to the pool; make a new cursor"
 _CAUSES = {
     "overdue": "it outlived its time limit",
     "silence": "the server does not answer",
@@ -43,20 +45,26 @@ class Connection(extensions.connection):
         base: Any = cursor_factory or self.cursor_factory
         made = super().cursor(name, _watched(base or extensions.cursor, name is not None), *args, **kwargs)
         if self.slot is not None:
-            if self.slot.owner is None:
-                raise InterfaceError("the connection has gone back to the pool")
+            self._insist_on_loan()
             made.lease = self.slot.uses
         return made
 
     def commit(self) -> None:
         """Commit, watched."""
+        self._insist_on_loan()
         with timed_by(self.slot):
             super().commit()
 
     def rollback(self) -> None:
         """Roll back, watched."""
+        self._insist_on_loan()
         with timed_by(self.slot):
             super().rollback()
+
+    def _insist_on_loan(self) -> None:
+        """Raise when nobody holds the connection: it lies in the pool, or belongs to a parent process."""
+        if self.slot is not None and self.slot.owner is None:
+            raise InterfaceError("the connection has gone back to the pool")
 
     def hold_for(self, wrapper: Any) -> None:
         """Remember which wrapper of Django's works with this connection, None when it goes back."""
@@ -98,10 +106,12 @@ class Watched:
         slot = self.connection.slot
         if slot is None:
             return super().execute(query, vars)  # type: ignore[misc]
-        if slot.uses != self.lease:
-            raise InterfaceError("the cursor's connection has gone back to the pool; make a new cursor")
-        note(slot, query, self)
-        outer, began = slot.since, monotonic()
+        if slot.uses != self.lease or slot.owner is None:
+            raise InterfaceError(_GONE)
+        effects = note(slot, query, self)
+        outer, limit, began = slot.since, slot.limit, monotonic()
+        if effects & SEVERAL:
+            slot.limit = inf
         slot.since = began
         try:
             return super().execute(query, vars)  # type: ignore[misc]
@@ -109,11 +119,13 @@ class Watched:
             _explain(slot, began, error)
             raise
         finally:
-            slot.since = outer
+            slot.since, slot.limit = outer, limit
 
     def executemany(self, query: Any, vars_list: Any) -> Any:
-        """Execute for each; see execute()."""
-        return self._guarded(super().executemany, query, vars_list, sql=query)  # type: ignore[misc]
+        """Execute for each, and time each by itself, as the server does; see execute()."""
+        slot = self.connection.slot
+        paced = vars_list if slot is None else _paced(slot, vars_list)
+        return self._guarded(super().executemany, query, paced, sql=query)  # type: ignore[misc]
 
     def callproc(self, procname: Any, *args: Any) -> Any:
         """Call a function; see execute()."""
@@ -133,8 +145,8 @@ class Watched:
 
     def _guarded(self, call: Callable[..., Result], *args: Any, sql: Any = None, **kwargs: Any) -> Result:
         slot = self.connection.slot
-        if slot is not None and slot.uses != self.lease:
-            raise InterfaceError("the cursor's connection has gone back to the pool; make a new cursor")
+        if slot is not None and (slot.uses != self.lease or slot.owner is None):
+            raise InterfaceError(_GONE)
         if slot is not None and sql is not None:
             note(slot, sql, self)
         with timed_by(slot):
@@ -156,7 +168,7 @@ class WatchedNamed(Watched):
     def close(self) -> None:
         """Close the cursor on the server."""
         slot = self.connection.slot
-        if slot is not None and slot.uses != self.lease:
+        if slot is not None and (slot.uses != self.lease or slot.owner is None):
             return  # the session was reset when it went back
         super().close()  # type: ignore[misc]
         if self.is_open:
@@ -190,8 +202,21 @@ def _watched(base: type, is_named: bool) -> type:
     return type(base.__name__, (mixin, base), {"__module__": base.__module__})
 
 
-def note(slot: Slot, query: Any, cursor: Any) -> None:
-    """Mark the slot when a statement changes the session, and take off the limit that the statement may lift."""
+def _paced(slot: Slot, rows: Iterable[Any]) -> Iterator[Any]:
+    """Yield rows; the time that it takes to make one is nobody's statement."""
+    rows = iter(rows)
+    while True:
+        slot.since = 0.0
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        slot.since = monotonic()
+        yield row
+
+
+def note(slot: Slot, query: Any, cursor: Any) -> int:
+    """Mark the slot when a statement changes the session, take off the limit that it may lift; return its effects."""
     text = query if isinstance(query, str) else _text_of(query, cursor)
     effects = effects_of(text)
     if effects & CHANGES:
@@ -199,7 +224,8 @@ def note(slot: Slot, query: Any, cursor: Any) -> None:
     if effects & LIMITS:
         # Whoever sets a time limit knows better than ours; the next holder gets it again.
         slot.is_dirty = True
-        slot.limit = float("inf")
+        slot.limit = inf
+    return effects
 
 
 def _text_of(query: Any, cursor: Any) -> str:

@@ -32,7 +32,7 @@ _CLIENT_CHECK = "10s"
 _GUARDS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 _IN_MS = ", ".join(f"(extract(epoch FROM current_setting('{name}')::interval) * 1000)::bigint" for name in _GUARDS)
 _FACTS = f"""
-SELECT pg_backend_pid(), current_setting('client_connection_check_interval', true),
+SELECT pg_backend_pid(), pg_postmaster_start_time()::text, current_setting('client_connection_check_interval', true),
 current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
 - coalesce(current_setting('reserved_connections', true), '0')::int, {_IN_MS}
 """
@@ -70,8 +70,8 @@ class PostgresDriver(Driver):
     def _prepare(self, slot: Slot) -> None:
         """Do on a new session, and again after DISCARD ALL, what startup options cannot."""
         self._configure(slot.conn)
-        ((pid, client_check, self.pool.server_max, *limits),) = _rows(slot.conn, _FACTS)
-        slot.facts["pid"] = pid
+        ((pid, server, client_check, self.pool.server_max, *limits),) = _rows(slot.conn, _FACTS)
+        slot.facts["pid"], slot.facts["server"] = pid, server
         # Behind a pooler the pid is not that of libpq's handshake: then the server cannot be asked about it.
         slot.facts["is_direct"] = pid == slot.conn.info.backend_pid
         if client_check == "0":
@@ -102,6 +102,7 @@ class PostgresDriver(Driver):
         return (
             conn.get_transaction_status() == _IDLE
             and not slot.is_dirty
+            and not slot.is_limited
             and not conn.open_cursors
             and conn.autocommit
             and self._reset == "dirty"
@@ -118,7 +119,8 @@ class PostgresDriver(Driver):
         conn.autocommit = True
         if callable(self._reset):
             self._reset(conn)
-        if slot.is_dirty or conn.open_cursors or self._reset == "always" or _client_side(conn) != slot.session:
+        is_changed = slot.is_dirty or slot.is_limited or conn.open_cursors or _client_side(conn) != slot.session
+        if is_changed or self._reset == "always":
             self._discard_all(slot)
         return bool(conn.get_transaction_status() == _IDLE)
 
@@ -132,7 +134,7 @@ class PostgresDriver(Driver):
         if conn.encoding != encoding:
             conn.set_client_encoding(encoding)
         self._prepare(slot)
-        slot.is_dirty = False
+        slot.is_dirty = slot.is_limited = False
         conn.open_cursors = 0
         del conn.notifies[:]
 
@@ -152,7 +154,10 @@ class PostgresDriver(Driver):
 
     def find_lost(self, asker: Slot, slots: Iterable[Slot]) -> list[Slot]:
         """Ask the server which of the backends are at work; an idle one never got the statement."""
-        asked = {slot.facts["pid"]: slot for slot in slots if slot.facts.get("is_direct")}
+        # Behind a balancer the asker may be on another server than they are.
+        server = asker.facts["server"]
+        own = [slot for slot in slots if slot.facts["is_direct"] and slot.facts["server"] == server]
+        asked = {slot.facts["pid"]: slot for slot in own}
         known = {pid for (pid,) in _rows(asker.conn, _KNOWN, [list(asked)])} if asked else set()
         return [slot for pid, slot in asked.items() if pid not in known]
 
