@@ -62,7 +62,7 @@ class Keeper:
         self._wake.set()
 
     def stop(self) -> None:
-        """Close all pools, by the thread that lives (Python 3.12 starts none at exit), and wait a moment for it."""
+        """Retire all pools, by the thread that lives (Python 3.12 starts none at exit), and wait a moment for it."""
         atexit.unregister(self.stop)
         self._stopping = True
         self._wake.set()
@@ -85,7 +85,7 @@ class Keeper:
                 self._wake.wait(BUSY_TICK_S if is_busy else IDLE_TICK_S)
                 self._wake.clear()
             for pool in self.pools():
-                pool.close()
+                pool.retire()
         finally:
             done.set()
 

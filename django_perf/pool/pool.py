@@ -488,6 +488,14 @@ class ConnectionPool:
             if self.claim(slot):
                 self.discard(slot, "evicted")
 
+    def retire(self) -> None:
+        """Close every connection as soon as nobody holds it, and lend new ones all the same.
+
+        For the end of the process: others have something to write at exit too, in whatever order.
+        """
+        self.max_uses = 1
+        self.evict()
+
     def suspend(self) -> None:
         """Lend nothing until resume(): those who ask wait, up to their timeout."""
         self._change(_RUNNING, _SUSPENDED)

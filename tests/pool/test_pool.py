@@ -385,6 +385,37 @@ def test_evict_replaces_idle_and_lent_ones(make):
     assert lent.is_closed
 
 
+def test_a_retired_pool_keeps_nothing_and_lends_all_the_same(make, server):
+    pool = make()
+    lent, idle = pool.getconn(), pool.getconn()
+    pool.putconn(idle)
+    pool.retire()
+    assert idle.is_closed
+    pool.putconn(lent)
+    pool.putconn(pool.getconn(timeout=1))
+    assert not server.living()
+
+
+AT_EXIT = """
+import atexit
+from django_perf.pool import ConnectionPool
+from tests.pool.fakes import FakeDriver, Server
+server = Server()
+pool = ConnectionPool(server.connect, driver=FakeDriver())
+def last_words():
+    pool.putconn(pool.getconn(timeout=1))
+    print(len(server.opened), len(server.living()))
+atexit.register(last_words)
+pool.putconn(pool.getconn())
+"""
+
+
+def test_at_exit_a_pool_still_serves_those_who_end_after_it():
+    command = [sys.executable, "-W", "ignore", "-c", AT_EXIT]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.stdout.split() == ["2", "0"], result.stderr
+
+
 def test_suspend_lets_callers_wait_until_resume(make):
     pool = make()
     pool.putconn(pool.getconn())
