@@ -165,7 +165,7 @@ def test_delay_holds_for_each_direction_and_keeps_the_order(proxy):
 def test_a_server_that_is_down_resets_the_caller():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = listener.getsockname()
-    with Proxy(address) as proxy, closing(call(proxy)) as caller, pytest.raises(OSError, match=r"reset|end of stream"):
+    with Proxy(address) as proxy, pytest.raises(OSError, match=r"reset|end of stream"), closing(call(proxy)) as caller:
         echoes(caller)
 
 

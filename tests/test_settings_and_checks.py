@@ -164,7 +164,7 @@ def test_a_check_without_databases_asks_no_database():
     assert check_tables(databases=None) == []
 
 
-@pytest.mark.django_db  # some checks of Django 6.1 look at the database
+@pytest.mark.django_db(databases="__all__")  # some checks of Django 6.1 look at the databases
 def test_the_checks_are_registered(settings):
     settings.DJANGO_PERF = {"NONSENSE_NAME": 1}
     assert "django_perf.E001" in ids(run_checks())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("django_perf.pool")
 
-_LOOKS = 10
+_NOWHERE_S = 10.0
 
 
 def maintain(pool: ConnectionPool) -> None:
@@ -35,18 +35,19 @@ def maintain(pool: ConnectionPool) -> None:
 def _find_nowhere(pool: ConnectionPool) -> None:
     """Close connections that are neither idle nor lent: a signal handler raised between two places.
 
-    Only after ten looks in a row that found one in the same state; handing over takes microseconds.
+    Only when one has been found in the same state for long; handing over takes microseconds.
     """
+    now = pool.clock()
     somewhere = {*pool.idle.copy(), *pool.taken.copy().values(), *pool.watchdog.checking.copy()}
     with pool.lock:
         nowhere = {slot: (slot.uses, slot.released_at) for slot in pool.slots if slot not in somewhere}
-    looks = {}
+    found = {}
     for slot, state in nowhere.items():
-        before, count = pool.nowhere.get(slot, (state, 0))
-        looks[slot] = state, count + 1 if before == state else 1
-    pool.nowhere = looks
-    for slot, (_, count) in looks.items():
-        if count >= _LOOKS:
+        before, since = pool.nowhere.get(slot, (state, now))
+        found[slot] = state, since if before == state else now
+    pool.nowhere = found
+    for slot, (_, since) in found.items():
+        if now - since >= _NOWHERE_S:
             pool.discard(slot, "owner_died")
 
 

@@ -100,8 +100,8 @@ class ConnectionPool:
         self._waiters: deque[Waiter] = deque()
         self.taken: dict[Any, Slot] = {}
         self.slots: set[Slot] = set()
-        # Slots that the maintenance found in no place, in which state, and how often in a row.
-        self.nowhere: dict[Slot, tuple[tuple[int, float], int]] = {}
+        # Slots that the maintenance found in no place, in which state, and since when.
+        self.nowhere: dict[Slot, tuple[tuple[int, float], float]] = {}
         self.suspected_at = -inf
         self._closed_uses = 0
         self.opener.reset()

@@ -28,7 +28,8 @@ class Clock:
 class FakeConnection:
     """Remember what is done to it; `holder` proves that nobody else holds it."""
 
-    def __init__(self) -> None:
+    def __init__(self, closed=lambda: None) -> None:
+        self._closed = closed
         self.number = next(_numbers)
         self.is_closed = self.is_dead = self.is_dirty = False
         self.holder = None
@@ -46,6 +47,7 @@ class FakeConnection:
         """Close; twice is a fault of the pool."""
         assert not self.is_closed, f"{self} closed twice"
         self.is_closed = True
+        self._closed()
 
 
 class FakeChannel:
@@ -122,14 +124,21 @@ class Server:
         self.opened: list[FakeConnection] = []
         self.error: Exception | None = None
         self.lock = threading.Lock()
+        self.open_now = self.most_open = 0
 
     def connect(self) -> FakeConnection:
         """Open one, or raise what the test said."""
         if self.error is not None:
             raise self.error
         with self.lock:
-            self.opened.append(FakeConnection())
+            self.open_now += 1
+            self.most_open = max(self.most_open, self.open_now)
+            self.opened.append(FakeConnection(self._closed))
             return self.opened[-1]
+
+    def _closed(self) -> None:
+        with self.lock:
+            self.open_now -= 1
 
     def living(self) -> list[FakeConnection]:
         """Return those that are not closed."""

@@ -77,7 +77,8 @@ def assert_others_do_not_notice(result: Result) -> None:
 def test_a_restart_fails_what_ran_at_that_moment_only(visit):
     result = visit("restart")
     assert len(result.figures.failed) <= WORKERS, explained(result)
-    assert result.figures.recovery_s == 0, explained(result)
+    # Where the server takes more than half a second to come back, only half of the threads may wait for it.
+    assert result.figures.recovery_s < 0.5, explained(result)
 
 
 def test_terminated_sessions_fail_what_ran_at_that_moment_only(visit):

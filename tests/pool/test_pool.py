@@ -656,13 +656,15 @@ def test_a_checkout_that_began_meanwhile_is_not_reclaimed(make):
     assert not mine[0].is_closed
 
 
-def test_a_slot_in_no_place_is_found(make):
-    pool = make(max_size=1)
+def test_a_slot_in_no_place_is_found(make, clock):
+    pool = make(max_size=1, clock=clock)
     pool.putconn(pool.getconn())
     conn = pool.idle.pop().conn  # as a signal handler that raises between two places would leave it
-    for _ in range(9):
-        pool.tend(is_due=True)
+    pool.tend(is_due=True)
+    clock.advance(9)
+    pool.tend(is_due=True)
     assert not conn.is_closed
+    clock.advance(2)
     pool.tend(is_due=True)
     assert conn.is_closed
     pool.putconn(pool.getconn(timeout=1))
