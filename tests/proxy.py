@@ -23,6 +23,8 @@ class _Side(asyncio.Protocol):
         self._flow = flow
         self._peer: _Side | None = None
         self._due = 0.0
+        # What arrived before the other end was there: Python before 3.11.5 reads on although it was told to pause.
+        self._early: list[bytes] = []
         self.transport: asyncio.Transport | None = None
 
     def join(self, peer: _Side) -> None:
@@ -64,8 +66,18 @@ class _Side(asyncio.Protocol):
             loop.call_at(self._due, action)
 
     def _pass(self, data: bytes) -> None:
-        if self._is_heard() and self._peer is not None and self._peer.transport is not None:
+        if not self._is_heard():
+            return
+        if self._peer is None or self._peer.transport is None:
+            self._early.append(data)
+        else:
             self._peer.transport.write(data)
+
+    def catch_up(self) -> None:
+        """Hand over what arrived early."""
+        early, self._early = self._early, []
+        for data in early:
+            self._pass(data)
 
     def _hang_up(self) -> None:
         if self._is_heard() and self._peer is not None and self._peer.transport is not None:
@@ -98,6 +110,8 @@ class _Flow:
             assert side.transport is not None
             side.transport.pause_reading()
             self._connecting = asyncio.ensure_future(self._connect(side.transport))
+        if side is not self._client:
+            self._client.catch_up()
 
     async def _connect(self, client: asyncio.Transport) -> None:
         try:
