@@ -1,4 +1,4 @@
-"""Notice in 0.03 us that this process was forked off another one, whatever forked it."""
+"""Notice by one look at memory that this process was forked off another one, whatever forked it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Mark(Protocol):
 
 
 class _ByPid:
-    """Ask for the pid each time, 0.2 us: where the kernel wipes nothing."""
+    """Ask for the pid each time, a system call: where the kernel wipes nothing."""
 
     def __init__(self) -> None:
         self._pid = 0

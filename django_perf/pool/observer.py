@@ -30,7 +30,9 @@ def publish(pool: ConnectionPool) -> None:
 def read() -> Iterator[Entry]:
     """Yield what every pool of this process has counted since the last call."""
     for pool in keeper.pools():
-        taken = pool.tally.take()
+        taken = pool.take()
+        if taken.lost:
+            recorder.lost("dropped", "a pool: more checkouts between two flushes than are kept", taken.lost)
         waits = Histogram()
         waits.merge_parts(({0: taken.immediate}, taken.immediate, 0, 0, 0))
         counters = [taken.counts[name] for name in POOL.counters]

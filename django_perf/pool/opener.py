@@ -79,6 +79,11 @@ class Opener:
         while self._delayed:
             self._run(self._delayed.pop(), is_only=True)
 
+    def drop_delayed(self) -> None:
+        """Give up the attempts that no thread could be had for; called under the lock."""
+        while self._delayed:
+            self.attempts.pop(self._delayed.pop(), None)
+
     def write_off_hanging(self) -> bool:
         """Count attempts that hang as failed, and start another; True when there were any. Called under the lock.
 

@@ -24,16 +24,16 @@ from .driver import Driver
 from .keeper import keeper
 from .maintenance import maintain
 from .opener import Opener
-from .slot import Slot, Waiter
+from .slot import Slot, Waiter, copied
 from .state import Level, describe, first_line
-from .tally import Tally
+from .tally import Taken, Tally
 from .watchdog import Watchdog
 
 logger = logging.getLogger("django_perf.pool")
 
-# Used a moment ago: not looked at. A longer moment costs requests: at 0.1 s, sessions that were terminated 20 ms before
-# a request failed it 20 times of 20. Idle for longer than PING_AFTER_S: a firewall may have forgotten the connection,
-# which no look at the socket shows, so it makes a round trip within PING_S.
+# Used a moment ago: not looked at; a short moment, for what dies within it is lent all the same. Idle for longer than
+# PING_AFTER_S: a firewall may have forgotten the connection, which no look at the socket shows, so it makes a round
+# trip within PING_S.
 BYPASS_S, PING_AFTER_S, PING_S = 0.002, 0.5, 0.3
 # While nothing connects, but not for long enough to refuse everybody: then only some may wait.
 _BULKHEAD_AFTER_S = 0.5
@@ -321,7 +321,7 @@ class ConnectionPool:
         """Wake all waiters, with `error` or with the news that the server is gone; called under the lock."""
         while self._waiters:
             self._waiters.popleft().fail(error or self._unreachable())
-            error = error and _copied(error)
+            error = error and copied(error)
 
     def discard(self, slot: Slot, reason: str) -> None:
         """Close a connection that nobody holds; only then is there room for another one."""
@@ -454,7 +454,8 @@ class ConnectionPool:
         with self.lock:
             if not self.breaker.is_open:
                 self.opener.plan(self.min_size - len(self.slots))
-        self.opener.run_delayed()
+                # Without new threads: not on this one, which is the keeper's.
+                self.opener.drop_delayed()
 
     def reclaim(self) -> None:
         """Take back what dead threads hold; closed, for a cursor of it may have been handed to a living one."""
@@ -549,9 +550,15 @@ class ConnectionPool:
         size, in_use = len(self.slots), len(self.taken)
         return Level(self.max_size, size, in_use, len(self.idle), len(self._waiters), self.breaker.state)
 
+    def take(self) -> Taken:
+        """Return what happened since the last call."""
+        with self.lock:
+            counts = self.tally.take_counts()
+        return self.tally.take(counts, self.uses() - len(self.taken))
+
     def get_stats(self) -> dict[str, int]:
         """Return the counters since the process began, and the levels now, by psycopg_pool's names and our own."""
-        level, totals = self.level(), self.tally.totals
+        level = self.level()
         return {
             "pool_min": self.min_size,
             "pool_max": level.max_size,
@@ -559,13 +566,7 @@ class ConnectionPool:
             "pool_available": level.idle,
             "requests_waiting": level.waiting,
             "requests_num": self.uses(),
-            "requests_queued": totals["queued"],
-            "requests_errors": totals["timeouts"] + totals["refused"],
-            "connections_num": totals["opened"] + totals["failed"],
-            "connections_errors": totals["failed"],
-            "connections_lost": totals["closed_dead"],
-            "returns_bad": totals["closed_broken"],
-            **{name: count for name, count in totals.items() if name.startswith(("closed_", "cut_", "leaks"))},
+            **self.tally.stats(),
         }
 
     def uses(self) -> int:
@@ -592,13 +593,3 @@ class ConnectionPool:
 
     def _describe(self) -> str:
         return describe(self.level(), self.taken.copy().values(), self.clock())
-
-
-def _copied(error: BaseException) -> BaseException:
-    """Return a copy for one thread: a shared exception would gather the tracebacks of all."""
-    try:
-        copy = type(error)(*error.args)
-    except Exception:
-        copy = PoolError(str(error))
-    copy.__cause__ = error
-    return copy

@@ -32,8 +32,8 @@ def effects_of(sql: str) -> int:
     """Return CHANGES when `sql` changes the session for good, LIMITS when it speaks of statement_timeout, SEVERAL when
     it may be more than one statement (each has the server's whole timeout); added up.
 
-    A function that is called may change the session unseen. The answer is remembered by the hash of the text: a look
-    costs 0.1 us then. Thread-safe.
+    A function that is called may change the session unseen. The answer is remembered by the hash of the text.
+    Thread-safe.
     """
     key = hash(sql)
     effects = _known.get(key)

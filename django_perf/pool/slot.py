@@ -6,6 +6,7 @@ from math import inf
 from threading import Lock, Thread
 from typing import Any
 
+from ..exceptions import PoolError
 from .channel import Channel
 
 
@@ -25,7 +26,6 @@ class Slot:
         "is_dirty",
         "is_limited",
         "limit",
-        "opened_at",
         "owner",
         "pinged_at",
         "released_at",
@@ -39,7 +39,7 @@ class Slot:
     def __init__(self, conn: Any, channel: Channel | None, now: float, expires_at: float = inf) -> None:
         self.conn = conn
         self.channel = channel
-        self.opened_at = self.taken_at = self.released_at = self.pinged_at = now
+        self.taken_at = self.released_at = self.pinged_at = now
         self.expires_at = expires_at
         self.uses = 0
         self.owner: Thread | None = None
@@ -81,3 +81,13 @@ class Waiter:
         """Wake the thread with an error."""
         self.error = error
         self._latch.release()
+
+
+def copied(error: BaseException) -> BaseException:
+    """Return a copy for one thread: a shared exception would gather the tracebacks of all."""
+    try:
+        copy = type(error)(*error.args)
+    except Exception:
+        copy = PoolError(str(error))
+    copy.__cause__ = error
+    return copy

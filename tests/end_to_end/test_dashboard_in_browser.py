@@ -19,7 +19,16 @@ LOOKS = {
     "phone": {"color_scheme": "light", "viewport": PHONE, "has_touch": True},
     "phone-dark": {"color_scheme": "dark", "viewport": PHONE, "has_touch": True},
 }
-PAGES = {"overview": f"{OVERVIEW}?since=1h", "endpoint": f"{OVERVIEW}endpoint/?route=products&method=GET&since=1h"}
+PAGES = {
+    "overview": f"{OVERVIEW}?since=1h",
+    "endpoint": f"{OVERVIEW}endpoint/?route=products&method=GET&since=1h",
+    "pool": f"{OVERVIEW}pool/?since=1h",
+}
+LINES = {"overview": 5, "endpoint": 5, "pool": 6}
+    "overview": f"{OVERVIEW}?since=1h",
+    "endpoint": f"{OVERVIEW}endpoint/?route=products&method=GET&since=1h",
+    "pool": f"{OVERVIEW}pool/?since=1h",
+}
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +109,7 @@ def test_a_page_never_scrolls_sideways(look, name, style):
 @EVERY_PAGE
 def test_without_javascript_tables_and_lines_are_there(opened, name):
     page = opened(PAGES[name], java_script_enabled=False)
-    assert page.locator(".perf-plot svg path").count() == 5
+    assert page.locator(".perf-plot svg path").count() == LINES[name]
     assert page.locator(".perf-plot svg").first.is_visible()
     assert page.locator(".perf-section table").count() >= 2
     assert page.locator(".perf-section tbody tr").first.is_visible()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 
 from django_perf.pool.channel import Quiet
 from django_perf.pool.driver import Driver
@@ -143,3 +144,11 @@ class Server:
     def living(self) -> list[FakeConnection]:
         """Return those that are not closed."""
         return [conn for conn in self.opened if not conn.is_closed]
+
+
+def until(condition):
+    """Wait for what another thread is about to do."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.001)

@@ -15,7 +15,9 @@ from django.db import OperationalError, connections
 from django.db.utils import InterfaceError
 
 from django_perf.pool import PoolTimeout
+from django_perf.pool.channel import DEAD
 from tests.pool.conftest import ALIAS
+from tests.pool.fakes import until
 from tests.proxy import Proxy
 
 
@@ -281,9 +283,10 @@ def test_terminated_backends_are_replaced_unseen(pooled):
     pids = in_threads(3, lambda: backend(connections[ALIAS]))
     wrapper.pool.reclaim()
     first = backend(wrapper)
+    channel = wrapper.connection.slot.channel
     wrapper.close()
     rows(connections["default"], "SELECT pg_terminate_backend(%s)", [first])
-    time.sleep(0.3)
+    until(lambda: channel.state() == DEAD)
     assert backend(wrapper) not in (first, *pids)
 
 
@@ -353,8 +356,10 @@ def test_rows_that_take_long_to_make_are_nobodys_statement(pooled):
             time.sleep(1)
             yield [0]
 
-    with pooled().cursor() as cursor:
+    wrapper = pooled()
+    with wrapper.cursor() as cursor:
         cursor.executemany("SELECT pg_sleep(%s)", slowly())
+    assert not wrapper.connection.slot.doom
 
 
 def test_a_statement_that_is_still_being_sent_is_not_lost(pooled):

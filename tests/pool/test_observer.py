@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from django_perf.metrics.catalog import POOL, POOL_HOLD
 from django_perf.metrics.recorder import recorder
-from django_perf.pool import observer
+from django_perf.pool import ConnectionPool, observer, tally
+from tests.pool.fakes import FakeDriver, Server
 from tests.pool.test_engine import in_threads, rows
 
 
 @pytest.fixture
 def counted():
     """Return a function that flushes: the aggregates of the alias, and the levels."""
-    observer.read_all = list(observer.read())  # what earlier tests left behind
+    list(observer.read())  # what earlier tests left behind
     recorder.enabled = True
     recorder.drain()
 
@@ -59,11 +63,29 @@ def test_refusals_and_lost_connections_are_counted(pooled, counted):
     assert wait.counters[POOL.counters.index("timeouts")] == 1
 
 
-def test_every_count_has_a_place_in_the_catalog(pooled, counted):
-    source = (__import__("pathlib").Path(observer.__file__).parent / "pool.py").read_text()
-    import re
+def test_what_is_more_than_kept_is_counted_as_lost(monkeypatch):
+    monkeypatch.setattr(tally, "_KEPT", 5)
+    pool = ConnectionPool(Server().connect, driver=FakeDriver())
+    for _ in range(12):
+        pool.putconn(pool.getconn())
+    taken = pool.take()
+    assert (len(taken.holds), taken.lost) == (5, 7)
+    pool.putconn(pool.getconn())
+    taken = pool.take()
+    assert (len(taken.holds), taken.lost) == (1, 0)
+    pool.close()
 
-    reasons = set(re.findall(r'_discard\([^,]+, "(\w+)"\)', source)) | {"lifetime", "uses", "surplus", "broken", "idle"}
+
+def test_every_count_has_a_place_in_the_catalog():
+    source = "".join(path.read_text() for path in Path(observer.__file__).parent.glob("*.py"))
+    reasons = set(re.findall(r'discard\([^,()]+, "(\w+)"\)', source)) | {
+        "lifetime",
+        "uses",
+        "surplus",
+        "broken",
+        "idle",
+    }
+    assert {"dead", "owner_died", "evicted", "closed"} <= reasons
     assert {f"closed_{reason}" for reason in reasons} <= set(POOL.counters)
-    added = set(re.findall(r'tally\.add\("(\w+)"', source)) - {"queued", "closed_cut"}
-    assert added <= set(POOL.counters)
+    added = set(re.findall(r'(?:tally\.add|count)\("(\w+)"\)', source)) - {"queued"}
+    assert {"opened", "failed", "timeouts", "refused", "leaks"} <= added <= set(POOL.counters)

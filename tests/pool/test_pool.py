@@ -12,7 +12,7 @@ import pytest
 
 from django_perf.pool import ConnectionPool, PoolClosed, PoolError, PoolTimeout, TooManyRequests
 from django_perf.pool.fork import new_mark
-from tests.pool.fakes import Clock, FakeDriver, Server
+from tests.pool.fakes import Clock, FakeDriver, Server, until
 
 
 @pytest.fixture
@@ -39,14 +39,6 @@ def make(server):
     yield make
     for pool in pools:
         pool.close()
-
-
-def until(condition):
-    """Wait for what another thread is about to do."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.001)
 
 
 def in_thread(call):
@@ -220,9 +212,9 @@ def test_lifetimes_are_jittered_downwards(make):
     pool = make(max_size=50, max_lifetime=100.0)
     for _ in range(50):
         pool.getconn()
-    lifetimes = {round(slot.expires_at - slot.opened_at, 6) for slot in pool.slots}
-    assert len(lifetimes) > 40
-    assert all(90.0 <= lifetime <= 100.0 for lifetime in lifetimes)
+    lifetimes = {round(slot.expires_at - slot.taken_at, 1) for slot in pool.slots}
+    assert len(lifetimes) > 20
+    assert all(89.0 <= lifetime <= 100.0 for lifetime in lifetimes)
 
 
 def test_max_uses(make):
@@ -345,6 +337,15 @@ def test_the_minimum_is_filled(make, server):
     pool.putconn(pool.getconn())
     pool.tend(is_due=True)
     until(lambda: pool.level().idle == 3)
+    assert len(server.living()) == 3
+
+
+def test_without_new_threads_the_minimum_waits(server):
+    pool = ConnectionPool(server.connect, driver=FakeDriver(), min_size=3, start=refuse)
+    pool.putconn(pool.getconn(timeout=1))
+    pool.tend(is_due=True)
+    assert (pool.level().size, pool.opener.attempts) == (1, {})
+    pool.close()
 
 
 def test_an_idle_connection_is_kept_alive_without_becoming_young(make, clock):
@@ -566,6 +567,7 @@ def test_a_question_that_finds_no_thread_is_asked_again(make, clock):
     clock.advance(3)
     pool.tend(is_due=False)
     until(lambda: slot.channel.was_cut)
+    assert slot.doom == "lost"
 
 
 def refuse(call):

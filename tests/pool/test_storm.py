@@ -54,16 +54,26 @@ class Storm:
             self.pool.putconn(conn)
 
 
+def started(target, count, *args):
+    """Return threads at work."""
+    threads = [threading.Thread(target=target, args=args) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def ended(threads):
+    """Wait for threads; one that never ends is a wake-up that was lost."""
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive(), "a waiter was never woken"
+
+
 @pytest.mark.usefixtures("_many_switches")
 def test_ten_thousand_threads_in_waves():
     storm = Storm()
     for _ in range(THREADS // WAVE):
-        threads = [threading.Thread(target=storm.visit) for _ in range(WAVE)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-            assert not thread.is_alive(), "a waiter was never woken"
+        ended(started(storm.visit, WAVE))
     assert not storm.faults
     assert storm.server.most_open <= LARGEST
     assert storm.pool.uses() == THREADS
@@ -73,12 +83,7 @@ def test_ten_thousand_threads_in_waves():
 @pytest.mark.usefixtures("_many_switches")
 def test_no_wake_up_is_lost():
     storm = Storm()
-    threads = [threading.Thread(target=storm.visit, args=(400,)) for _ in range(24)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(90)
-        assert not thread.is_alive(), "a waiter was never woken"
+    ended(started(storm.visit, 24, 400))
     assert not storm.faults
     assert storm.server.most_open <= LARGEST
     assert storm.pool.uses() == 24 * 400
@@ -89,9 +94,7 @@ def test_no_wake_up_is_lost():
 @pytest.mark.usefixtures("_many_switches")
 def test_steering_a_pool_at_work_loses_nothing():
     storm = Storm()
-    threads = [threading.Thread(target=storm.visit, args=(300,)) for _ in range(16)]
-    for thread in threads:
-        thread.start()
+    threads = started(storm.visit, 16, 300)
     while any(thread.is_alive() for thread in threads):
         storm.pool.evict()
         storm.pool.suspend()
