@@ -25,10 +25,6 @@ PAGES = {
     "pool": f"{OVERVIEW}pool/?since=1h",
 }
 LINES = {"overview": 5, "endpoint": 5, "pool": 6}
-    "overview": f"{OVERVIEW}?since=1h",
-    "endpoint": f"{OVERVIEW}endpoint/?route=products&method=GET&since=1h",
-    "pool": f"{OVERVIEW}pool/?since=1h",
-}
 
 
 @pytest.fixture(scope="module")
