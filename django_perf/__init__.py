@@ -9,12 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .cache.decorators import cache_result
+    from .cache.invalidation import invalidate
     from .metrics.timed import timed
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "timed"]
+__all__ = ["__version__", "cache_result", "invalidate", "timed"]
 
-_HOMES = {"timed": ".metrics.timed"}
+_HOMES = {
+    "cache_result": ".cache.decorators",
+    "invalidate": ".cache.invalidation",
+    "timed": ".metrics.timed",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db import Error as DatabaseError
 
 from . import conf
+from .cache import options as cache_options
 from .exceptions import PerfError
 from .pool import options
 from .reports.pool import fleets
@@ -22,6 +24,8 @@ from .store.alias import OWN_ALIAS, store_alias
 from .store.models import Delta
 from .store.reader import consistent
 
+_CACHE_BACKENDS = ("django_perf.cache.MultiLevelCache", "django_perf.cache.multilevel.MultiLevelCache")
+_CACHE_TABLE = "django_perf_cache"
 _POOL_ENGINES = ("django_perf.pool.postgresql", "django_perf.pool.postgis")
 # Fewer connections than that, and a worker of any size is short of them while requests hold theirs to the end.
 _SMALL_POOL = 4
@@ -33,7 +37,9 @@ def register() -> None:
     checks.register(check_settings, "django_perf")
     checks.register(check_middleware, "django_perf")
     checks.register(check_pools, "django_perf")
+    checks.register(check_caches, Tags.caches)
     checks.register(check_tables, Tags.database)
+    checks.register(check_cache_tables, Tags.database)
     checks.register(check_fleet, Tags.database)
 
 
@@ -108,6 +114,73 @@ def _slots() -> int:
         return conf.get_settings().worker_slots or _SMALL_POOL
     except ImproperlyConfigured:
         return _SMALL_POOL
+
+
+def check_caches(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Find wrong options of a cache (E005), one that cannot be tracked (E006), and what it lacks (E007)."""
+    found: list[CheckMessage] = []
+    for alias, location, params in _multi_level_caches():
+        name = f"CACHES[{alias!r}]"
+        found += [
+            Error(f"{name}: {text}", hint="docs/cache.md lists the options.", id="django_perf.E005")
+            for text in cache_options.problems(location, params)
+        ]
+        if cache_options.is_untrackable(location, params):
+            found.append(
+                Error(
+                    f"{name} has no KEY_PREFIX: Redis would have to tell every process of every key there is",
+                    hint="Give it a KEY_PREFIX of its own, or OPTIONS = {'coherence': 'ttl'}.",
+                    id="django_perf.E006",
+                )
+            )
+        found += [
+            Error(f"{name}: {text}", hint=hint, id="django_perf.E007") for text, hint in _missing(location, params)
+        ]
+    return found
+
+
+def _multi_level_caches() -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    for alias, params in django_settings.CACHES.items():
+        if params.get("BACKEND") in _CACHE_BACKENDS:
+            yield alias, params.get("LOCATION", ""), params
+
+
+def _missing(location: Any, params: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    options = params.get("OPTIONS") or {}
+    if location and importlib.util.find_spec("django_redis") is None:
+        yield "a LOCATION needs django-redis", "pip install django-perf-suite[redis]"
+    if options.get("serializer") == "msgpack" and importlib.util.find_spec("msgpack") is None:
+        yield "the serializer 'msgpack' needs msgpack", "pip install msgpack"
+    alias, _ = _table_of(params)
+    if alias is not None and alias not in connections.settings:
+        yield f"L3['alias'] is {alias!r}, which is not in DATABASES", f"Known are {', '.join(connections.settings)}."
+
+
+def _table_of(params: dict[str, Any]) -> tuple[str | None, str]:
+    """Return the database and the table of level 3; None without one."""
+    given = (params.get("OPTIONS") or {}).get("L3", False)
+    if given is False:
+        return None, ""
+    own = given if isinstance(given, dict) else {}
+    return own.get("alias", DEFAULT_DB_ALIAS), own.get("table", _CACHE_TABLE)
+
+
+def check_cache_tables(databases: Iterable[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Warn when the table of a cache is missing (W007)."""
+    found: list[CheckMessage] = []
+    for cache, _, params in _multi_level_caches():
+        alias, name = _table_of(params)
+        if alias is None or alias not in (databases or ()):
+            continue
+        try:
+            is_missing = name not in connections[alias].introspection.table_names()
+        except DatabaseError:
+            continue  # an unreachable database is reported by Django itself
+        if is_missing:
+            text = f"The table {name!r} of CACHES[{cache!r}] is missing in the database {alias!r}: it has no level 3"
+            hint = f"Run `manage.py perfcache --cache {cache} createtable`."
+            found.append(Warning(text, hint=hint, id="django_perf.W007"))
+    return found
 
 
 def check_fleet(databases: Iterable[str] | None = None, **kwargs: Any) -> list[CheckMessage]:

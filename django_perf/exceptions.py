@@ -33,3 +33,7 @@ class TooManyRequests(PoolError):
 
 class PoolClosed(PoolError):
     """Refuse the use of a pool that was closed."""
+
+
+class CacheUnavailable(PerfError):
+    """Report a level of the cache that cannot do what only it can: count, or tell whether a key is new."""

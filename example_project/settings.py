@@ -2,6 +2,7 @@
 
 DATABASE_URL   postgres://user:password@host:port/name or sqlite:///file; absent: a SQLite file next to manage.py
 REDIS_URL      redis://host:port/0; absent: one cache per process
+SHOP_CACHE_TABLE  the table below the cache, made by `perfcache createtable`; absent: none
 SECRET_KEY     absent: a key that everybody knows
 SHOP_FAULTS    the planted faults to switch on, comma separated, or `all`
 SHOP_DEBUG     1 switches DEBUG on
@@ -69,9 +70,11 @@ TEMPLATES = [
 DJANGO_PERF = {"FLUSH_INTERVAL": 2.0}
 
 DATABASES = {"default": database_from_url(os.environ.get("DATABASE_URL", ""), BASE_DIR / "db.sqlite3")}
-CACHES = {"default": cache_from_url(os.environ.get("REDIS_URL", ""), SHOP.pool_max_size)}
-# Errors that the cache swallows must still be seen by somebody.
-DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
+CACHES = {
+    "default": cache_from_url(
+        os.environ.get("REDIS_URL", ""), SHOP.pool_max_size, os.environ.get("SHOP_CACHE_TABLE", "")
+    )
+}
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"

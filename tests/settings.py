@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from example_project.environment import cache_from_url
 from example_project.settings import *  # noqa: F403
 from tests.services import POSTGRES_VARIABLE, REDIS_VARIABLE, Service, ServiceNotFound, find_postgres, find_redis
 
@@ -84,7 +85,7 @@ DATABASES = {
         "TEST": {"NAME": FOLDER / "test.sqlite3"},
     },
 }
-CACHES = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": _own_redis_database(REDIS.url)}}
+CACHES = {"default": cache_from_url(_own_redis_database(REDIS.url), 20)}
 DJANGO_PERF: dict[str, object] = {}
 # Tests read what is logged through caplog, which needs propagation; the example's handlers would print it twice.
 LOGGING_CONFIG = None

@@ -14,7 +14,10 @@ ROOT = Path(__file__).parents[1]
 PURE = {
     "django_perf.breaker",
     "django_perf.cache.eviction",
+    "django_perf.cache.keys",
     "django_perf.cache.memory",
+    "django_perf.cache.resp",
+    "django_perf.cache.sealing",
     "django_perf.cache.single_flight",
     "django_perf.compression.negotiation",
     "django_perf.dashboard.charts",

@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from django.core.cache import caches
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
@@ -13,7 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_perf import conf
-from django_perf.checks import check_middleware, check_pools, check_settings, check_tables
+from django_perf.checks import (
+    check_cache_tables,
+    check_caches,
+    check_middleware,
+    check_pools,
+    check_settings,
+    check_tables,
+)
 from django_perf.pool import options
 from django_perf.pool.options import PoolOptions
 
@@ -121,6 +129,65 @@ def test_a_pool_smaller_than_the_threads_does_not_go_with_atomic_requests(settin
 def test_a_database_without_our_engine_is_none_of_our_business(database):
     database(ENGINE="django.db.backends.postgresql", OPTIONS={"pool": {"x": 1}})
     assert check_pools() == []
+
+
+MULTI_LEVEL = {"BACKEND": "django_perf.cache.MultiLevelCache", "KEY_PREFIX": "site"}
+
+
+@pytest.fixture
+def cached(settings):
+    """Return a function that configures the one cache."""
+
+    def configure(**more):
+        settings.CACHES = {"default": {**MULTI_LEVEL, **more}}
+
+    return configure
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"L4": {}}, "there is no option 'L4'"),
+        ({"L1": {"max_entires": 5}}, "L1 has no option 'max_entires'"),
+        ({"L1": {"max_entries": 0}}, "L1['max_entries'] is 0"),
+        ({"L1": {"policy": "random"}}, "L1['policy'] is 'random'"),
+        ({"L1": 5}, "L1 is 5; it takes a dict, or False"),
+        ({"L1": False}, "no level is left"),
+        ({"coherence": "magic"}, "coherence is 'magic'"),
+        ({"serializer": "yaml"}, "serializer is 'yaml'"),
+        ({"fail_safe": -1}, "fail_safe is -1"),
+        ({"l1_exclude": "session"}, "l1_exclude is 'session'"),
+    ],
+)
+def test_a_wrong_option_of_a_cache_is_an_error_before_the_start_and_at_the_first_use(cached, options, said):
+    cached(OPTIONS=options)
+    (message,) = check_caches()
+    assert message.id == "django_perf.E005"
+    assert said in message.msg
+    with pytest.raises(ImproperlyConfigured, match=re.escape(said)):
+        caches["default"].get("key")
+
+
+def test_a_cache_without_a_prefix_cannot_be_tracked(cached):
+    for more, found in (({}, ["django_perf.E006"]), ({"OPTIONS": {"coherence": "ttl"}}, [])):
+        cached(LOCATION="redis://127.0.0.1:1/0", KEY_PREFIX="", **more)
+        assert ids(check_caches()) == found
+    cached(KEY_PREFIX="")
+    assert check_caches() == []
+
+
+def test_a_cache_names_the_database_that_its_table_has_not(cached):
+    cached(OPTIONS={"L3": {"alias": "elsewhere"}})
+    (message,) = check_caches()
+    assert (message.id, "'elsewhere', which is not in DATABASES" in message.msg) == ("django_perf.E007", True)
+
+
+@pytest.mark.django_db
+def test_a_cache_whose_table_is_missing_is_a_warning_with_the_command(cached):
+    cached(OPTIONS={"L3": {"table": "nowhere"}})
+    (message,) = check_cache_tables(databases=["default"])
+    assert (message.id, message.hint) == ("django_perf.W007", "Run `manage.py perfcache --cache default createtable`.")
+    assert check_cache_tables(databases=[]) == []
 
 
 pool_names = st.sampled_from([item.name for item in fields(PoolOptions)]) | st.text(max_size=10)

@@ -25,6 +25,10 @@ class Trace:
     ignored = False
     error: str | None = None
     dropped = 0
+    # Keys that a cache had and had not, and the time of its calls.
+    cache_hits = 0
+    cache_misses = 0
+    cache_ns = 0
     # All other measurements; None until there is one.
     more: More | None = None
 

@@ -12,26 +12,28 @@ from urllib.parse import quote
 
 from django.db.models import QuerySet
 
+from django_perf import cache_result
 from example_project.shop import serialisation
-from example_project.shop.caching import default_ttl, open_slot
 from example_project.shop.conf import get_config
 from example_project.shop.errors import ApiError
 from example_project.shop.invalidation import CATEGORIES, list_tag, product_tag
 from example_project.shop.models import Category, Product, Review
 from example_project.shop.pagination import MAX_ID, Cursor, Page
 
-# Not None: a cache that swallows its errors answers None too, and an outage must not look like "no such product".
+# Not None, which says that nothing is wrong: a product that does not exist is remembered too, for a shorter time.
 UNKNOWN = "unknown"
 
 
+def ttl_of(result: Any) -> float:
+    """Return the lifetime of an answer in seconds."""
+    config = get_config()
+    return config.negative_ttl if result == UNKNOWN else config.cache_ttl
+
+
+@cache_result(ttl_of, key="categories", tags=CATEGORIES)
 def categories() -> list[dict]:
     """Return all categories by name."""
-    slot = open_slot("categories", [CATEGORIES])
-    items = slot.get()
-    if items is None:
-        items = [serialisation.category_item(category) for category in Category.objects.all()]
-        slot.set(items, default_ttl())
-    return items
+    return [serialisation.category_item(category) for category in Category.objects.all()]
 
 
 def category_id(name: str) -> int | None:
@@ -51,25 +53,21 @@ def product_page(category: str | None, page: Page) -> dict:
     return page.of(page_items(key, shelf, page), total)
 
 
+@cache_result(ttl_of, key="products:{key}:count", tags=lambda key, shelf: [list_tag(shelf)])
 def product_count(key: str, shelf: int | None) -> int:
     """Return how many products there are; counted once per change, not once per view of a page."""
-    slot = open_slot(f"products:{key}:count", [list_tag(shelf)])
-    total = slot.get()
-    if total is None:
-        total = newest_first(shelf).order_by().count()
-        slot.set(total, default_ttl())
-    return total
+    return newest_first(shelf).order_by().count()
 
 
+@cache_result(
+    ttl_of,
+    key="products:{key}:{page.number}:{page.size}",
+    tags=lambda key, shelf, page: [list_tag(shelf), CATEGORIES],
+)
 def page_items(key: str, shelf: int | None, page: Page) -> list[dict]:
     """Return the products of a page that exists."""
-    slot = open_slot(f"products:{key}:{page.number}:{page.size}", [list_tag(shelf), CATEGORIES])
-    items = slot.get()
-    if items is None:
-        rows = newest_first(shelf).select_related("category")[page.start : page.stop]
-        items = [serialisation.product_item(product) for product in rows]
-        slot.set(items, default_ttl())
-    return items
+    rows = newest_first(shelf).select_related("category")[page.start : page.stop]
+    return [serialisation.product_item(product) for product in rows]
 
 
 def products_after(category: str | None, token: str, size: int) -> dict:
@@ -104,16 +102,16 @@ def newest_first(shelf: int | None) -> QuerySet[Product]:
 
 def product_detail(product_id: int) -> dict:
     """Return one product with its images; an unknown one is an ApiError 404, remembered for a short while."""
-    if product_id > MAX_ID:
-        raise ApiError(404, "Product not found")
-    slot = open_slot(f"product:{product_id}", [product_tag(product_id), CATEGORIES])
-    detail: Any = slot.get()
-    if detail is None:
-        detail = load_detail(product_id)
-        slot.set(detail, get_config().negative_ttl if detail == UNKNOWN else default_ttl())
-    if detail == UNKNOWN:
+    detail = known_detail(product_id) if product_id <= MAX_ID else UNKNOWN
+    if isinstance(detail, str):
         raise ApiError(404, "Product not found")
     return detail
+
+
+@cache_result(ttl_of, key="product:{product_id}", tags=lambda product_id: [product_tag(product_id), CATEGORIES])
+def known_detail(product_id: int) -> dict | str:
+    """Return the product, or UNKNOWN."""
+    return load_detail(product_id)
 
 
 def fresh_detail(product_id: int) -> dict:

@@ -1,16 +1,17 @@
 """Say which cached answers a change makes wrong, whoever makes it: the API, the admin or a shell.
 
-`bulk_create` and `QuerySet.update` send no signals; code that uses them calls `invalidate_on_commit` itself.
+`bulk_create` and `QuerySet.update` send no signals; code that uses them calls `invalidate` itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.db.models import F
-from django.db.models.signals import post_delete, post_save
+from django.db.models.signals import post_save
 
-from example_project.shop.caching import invalidate_on_commit
+from django_perf.cache import Tag, register_entity
 from example_project.shop.models import Category, Product, ProductImage
 
 ALL_PRODUCTS = "products"
@@ -28,28 +29,23 @@ def list_tag(category_id: int | None) -> str:
 
 
 def connect() -> None:
-    """Connect the signals; connecting twice is harmless."""
-    for signal in (post_save, post_delete):
-        signal.connect(product_changed, Product, dispatch_uid="shop.product_changed")
-        signal.connect(image_changed, ProductImage, dispatch_uid="shop.image_changed")
-        signal.connect(category_changed, Category, dispatch_uid="shop.category_changed")
+    """Say what each model changes; connecting twice is harmless."""
+    register_entity(Product, product_tags)
+    # Lists show no images.
+    register_entity(ProductImage, lambda image: [Tag(product_tag(image.product_id))])
+    # Everything that the shop caches shows category names.
+    register_entity(Category, lambda category: [Tag(CATEGORIES)])
+    post_save.connect(category_changed, Category, dispatch_uid="shop.category_changed")
 
 
-def product_changed(instance: Product, **kwargs: Any) -> None:
-    """Forget the product and the lists it is or was in."""
-    lists = {list_tag(category) for category in (None, instance.category_id, instance.stored_category_id)}
-    invalidate_on_commit({product_tag(instance.pk), *lists})
-    instance.stored_category_id = instance.category_id
-
-
-def image_changed(instance: ProductImage, **kwargs: Any) -> None:
-    """Forget the product's detail; lists show no images."""
-    invalidate_on_commit([product_tag(instance.product_id)])
+def product_tags(product: Product) -> Iterator[Tag]:
+    """Yield the detail of a product and the lists it is in."""
+    yield Tag(product_tag(product.pk))
+    yield Tag(list_tag(None))
+    yield Tag(list_tag(product.category_id))
 
 
 def category_changed(instance: Category, created: bool = False, **kwargs: Any) -> None:
-    """Forget everything that shows category names, which is all the shop caches."""
+    """Give the products of a renamed category a new version: a 304 would keep the old name alive."""
     if not created:
-        # The detail shows the name, so a new name is a new version: a 304 would keep the old one alive.
         Product.objects.filter(category=instance.pk).update(version=F("version") + 1)
-    invalidate_on_commit([CATEGORIES])

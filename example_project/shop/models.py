@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
-
 from django.core.validators import MaxValueValidator, MinValueValidator, URLValidator
 from django.db import models
 from django.utils import timezone
@@ -40,9 +37,6 @@ class Product(models.Model):
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
     version = models.PositiveIntegerField(default=1, editable=False)
 
-    # The category as the database has it: a product that moves changes two lists, the new one and this one.
-    stored_category_id: int | None = None
-
     class Meta:
         db_table = "products"
         indexes = [
@@ -53,16 +47,6 @@ class Product(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-    @classmethod
-    def from_db(cls, db: str | None, field_names: Collection[str], values: Sequence[Any], **kwargs: Any) -> Product:
-        """Remember the category; read from the row, because asking a deferred field would cost a query.
-
-        `kwargs` is what Django 6.1 adds: the mode in which related rows are fetched.
-        """
-        product = super().from_db(db, field_names, values, **kwargs)
-        product.stored_category_id = product.__dict__.get("category_id")
-        return product
 
     def touch(self) -> None:
         """Mark the product as changed; the caller saves it."""

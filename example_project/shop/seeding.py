@@ -10,7 +10,7 @@ from itertools import islice
 
 from django.db import transaction
 
-from example_project.shop.caching import invalidate_on_commit
+from django_perf import invalidate
 from example_project.shop.invalidation import CATEGORIES, list_tag
 from example_project.shop.models import Category, Product, ProductImage, Review
 
@@ -60,7 +60,7 @@ def insert(products: list[Product], chance: random.Random) -> None:
     Review.objects.bulk_create([review for product in products for review in make_reviews(product, chance)])
     # bulk_create sends no signals.
     lists = {list_tag(category) for category in (None, *(product.category_id for product in products))}
-    invalidate_on_commit({CATEGORIES, *lists})
+    invalidate(CATEGORIES, *lists)
 
 
 def make_products(count: int, categories: list[Category], chance: random.Random) -> Iterator[Product]:

@@ -52,19 +52,31 @@ def shop(db, django_capture_on_commit_callbacks):
 
 
 @pytest.fixture
-def bikes(db):
-    return Category.objects.create(name="Bikes", slug="bikes")
+def committed(db, django_capture_on_commit_callbacks):
+    """Make something as if it were committed: what waits for the commit runs, and nothing counts as touched."""
+
+    def make(create):
+        with django_capture_on_commit_callbacks(execute=True):
+            return create()
+
+    return make
 
 
 @pytest.fixture
-def lamps(db):
-    return Category.objects.create(name="Lamps", slug="lamps")
+def bikes(committed):
+    return committed(lambda: Category.objects.create(name="Bikes", slug="bikes"))
 
 
 @pytest.fixture
-def make_product(bikes):
+def lamps(committed):
+    return committed(lambda: Category.objects.create(name="Lamps", slug="lamps"))
+
+
+@pytest.fixture
+def make_product(bikes, committed):
     def make(name="Red bike", price="9.90", category=bikes, **fields):
-        return Product.objects.create(name=name, price=Decimal(price), category=category, **fields)
+        fields = {"name": name, "price": Decimal(price), "category": category, **fields}
+        return committed(lambda: Product.objects.create(**fields))
 
     return make
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from django.core.cache import cache
-from django.db import transaction
+from django.db import connection, transaction
 
+from django_perf.cache.computing import Policy
 from example_project.shop import catalogue
-from example_project.shop.caching import generations, jittered, open_slot
-from example_project.shop.models import Category, Product, ProductImage
+from example_project.shop.models import Category, ProductImage
+
+
+def epochs(*tags):
+    return cache.levels.computing.epochs(tags)
+
+
+def entry(key):
+    return cache.levels.read(cache.physical(key))
 
 
 def total(shop, category):
@@ -67,69 +77,82 @@ def test_an_image_added_elsewhere_is_in_the_detail(shop, make_product, django_ca
 @pytest.mark.django_db(transaction=True)
 def test_a_rollback_invalidates_nothing(make_product):
     product = make_product()
-    before = generations(["products", f"product:{product.pk}"])
+    before = epochs("products", f"product:{product.pk}")
     with transaction.atomic():
         product.save()
         transaction.set_rollback(True)
-    assert generations(["products", f"product:{product.pk}"]) == before
+    assert epochs("products", f"product:{product.pk}") == before
 
 
 @pytest.mark.django_db(transaction=True)
 def test_nothing_is_invalidated_before_the_commit(make_product):
     product = make_product()
-    before = generations(["products"])
+    before = epochs("products")
     with transaction.atomic():
         product.save()
-        assert generations(["products"]) == before
-    assert generations(["products"]) != before
+        assert epochs("products") == before
+    assert epochs("products") != before
 
 
-def test_a_lost_generation_never_brings_an_old_value_back(db):
-    slot = open_slot("key", ["tag"])
-    slot.set("old", 300)
-    cache.delete("generation:tag")
-    assert open_slot("key", ["tag"]).get() is None
-
-
-def test_without_a_cache_a_slot_holds_nothing(monkeypatch):
-    monkeypatch.setattr(cache, "get_many", lambda keys: {})
-    monkeypatch.setattr(cache, "get", lambda key: None)
-    slot = open_slot("key", ["tag"])
-    slot.set("value", 300)
-    assert slot.get() is None
-
-
-def test_the_keys_say_what_they_hold(shop, make_product, lamps, monkeypatch):
+@pytest.mark.django_db(transaction=True)
+def test_a_writer_reads_its_own_change_before_the_commit_and_nobody_else_does(make_product):
     product = make_product()
-    Category.objects.create(name="*", slug="star")
-    make_product(name="Odd", category=Category.objects.get(name="*"))
-    keys = []
-    monkeypatch.setattr(cache, "set", lambda key, value, ttl: keys.append(key.partition("@")[0]))
+    assert catalogue.product_detail(product.pk)["name"] == "Red bike"
+    with transaction.atomic():
+        product.name = "Blue bike"
+        product.save()
+        assert catalogue.product_detail(product.pk)["name"] == "Blue bike"
+        with ThreadPoolExecutor() as another:
+            assert another.submit(_name_elsewhere, product.pk).result() == "Red bike"
+    assert catalogue.product_detail(product.pk)["name"] == "Blue bike"
+
+
+def _name_elsewhere(product_id):
+    try:
+        return catalogue.product_detail(product_id)["name"]
+    finally:
+        connection.close()
+
+
+def test_a_lost_epoch_never_brings_an_old_value_back(shop, make_product, django_assert_num_queries):
+    path = f"/products/{make_product().pk}"
+    shop.get(path)
+    with django_assert_num_queries(0):
+        shop.get(path)
+    cache.levels.delete_many([cache.levels.keys.tag("categories")])
+    with django_assert_num_queries(2):
+        shop.get(path)
+
+
+def test_the_keys_say_what_they_hold(shop, make_product, committed):
+    product = make_product()
+    star = committed(lambda: Category.objects.create(name="*", slug="star"))
+    make_product(name="Odd", category=star)
     for path in ("/products?per_page=5", "/products?category=*&page=1", f"/products/{product.pk}"):
         shop.get(path)
     lists = ["products:*:count", "products:*:1:5", "categories", "products:%2A:count", "products:%2A:1:20"]
-    assert keys == [*lists, f"product:{product.pk}"]
+    assert all(entry(key) for key in [*lists, f"product:{product.pk}"])
 
 
-def test_an_id_that_no_column_can_hold_is_not_remembered(shop, monkeypatch):
-    monkeypatch.setattr(cache, "set", None)
+def test_an_id_that_no_column_can_hold_is_not_remembered(shop):
     for product_id in (2**63, "9" * 300):
         assert shop.get(f"/products/{product_id}").json() == {"error": "Product not found"}
+        assert entry(f"product:{product_id}") is None
 
 
 def test_a_ttl_is_spread_and_never_longer_than_asked_for():
-    ttls = {jittered(300) for _ in range(100)}
+    ttls = {Policy(300).ttl_of("value") for _ in range(100)}
     assert all(270 <= ttl <= 300 for ttl in ttls)
     assert len(ttls) > 50
 
 
-def test_an_unknown_product_is_remembered_for_the_negative_ttl(db, monkeypatch):
-    stored = {}
-    monkeypatch.setattr("example_project.shop.caching.jittered", lambda ttl: ttl)
-    monkeypatch.setattr(cache, "set", lambda key, value, ttl: stored.update({value: ttl}))
+def test_an_unknown_product_is_remembered_for_the_negative_ttl(db, make_product):
     with pytest.raises(Exception, match="Product not found"):
-        catalogue.product_detail(1)
-    assert stored == {catalogue.UNKNOWN: 30}
+        catalogue.product_detail(123456)
+    assert 26 < entry("product:123456").fresh_for <= 30
+    product = make_product()
+    catalogue.product_detail(product.pk)
+    assert 265 < entry(f"product:{product.pk}").fresh_for <= 300
 
 
 def test_an_edit_in_the_admin_is_a_new_version(shop, make_product, admin_client, django_capture_on_commit_callbacks):
@@ -160,4 +183,3 @@ def test_names_are_what_the_admin_shows(make_product, bikes):
     image = ProductImage(product=product, url="https://x.example/1")
     review = product.reviews.create(author="Ada", rating=5)
     assert [str(row) for row in (bikes, product, image, review)] == ["Bikes", "Red bike", image.url, "Ada: 5/5"]
-    assert Product.objects.defer("category").get().stored_category_id is None

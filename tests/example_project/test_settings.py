@@ -40,8 +40,9 @@ def test_another_database_is_refused_with_the_spelling_that_works(url):
 
 
 def test_the_cache_is_redis_or_each_process_for_itself():
-    assert cache_from_url("redis://h/0", 20)["BACKEND"] == "django_redis.cache.RedisCache"
-    assert cache_from_url("", 20)["BACKEND"] == "django.core.cache.backends.locmem.LocMemCache"
+    assert cache_from_url("redis://h/0", 20)["LOCATION"] == "redis://h/0"
+    assert cache_from_url("redis://h/0", 20, "entries")["OPTIONS"]["L3"] == {"table": "entries"}
+    assert (cache_from_url("", 20)["LOCATION"], cache_from_url("", 20)["OPTIONS"]) == ("", {})
 
 
 def test_faults_may_be_spelt_with_spaces_and_underscores():

@@ -1,0 +1,209 @@
+"""Compute what is missing: once, however many want it, and with the old value at hand when the source fails."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from os import urandom
+from typing import TYPE_CHECKING, Any
+
+from .sealing import PLAIN, Meta, tag_digest
+from .single_flight import SingleFlight
+
+if TYPE_CHECKING:
+    from .leases import Lease
+    from .levels import Levels
+    from .shared import Entry
+
+logger = logging.getLogger("django_perf")
+
+TAG_TTL_S = 30 * 86_400.0
+_EPOCH_BYTES = 8
+_JITTER = 0.1
+# After a failure the old value is served for so long before the source is asked again.
+_THROTTLE_S = 5.0
+_MAX_THROTTLED = 10_000
+# How often those look who wait for another process, and how long they wait at most.
+_SHORTEST_LOOK_S, _LONGEST_LOOK_S, _PATIENCE_S = 0.005, 0.1, 30.0
+
+
+Ttl = float | None | Callable[[Any], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Say how a value is kept.
+
+    It is fresh for `ttl` seconds (None: for ever; or a function of the value), and may be served for `fail_safe` more
+    when its source fails, for `stale` more while somebody computes it anew. `early` says how eagerly it is computed
+    before its end (XFetch's beta; 0: never). `is_addition`: what somebody has set meanwhile stays, and a number can be
+    counted with.
+    """
+
+    ttl: Ttl
+    fail_safe: float = 0.0
+    stale: float = 0.0
+    early: float = 0.0
+    is_addition: bool = False
+
+    def grace(self) -> float:
+        """Return how long a value is kept after its end."""
+        return max(self.fail_safe, self.stale)
+
+    def ttl_of(self, value: Any) -> float | None:
+        """Return for how long a value is fresh, shortened at random: what was stored together ends at other times."""
+        ttl = self.ttl(value) if callable(self.ttl) else self.ttl
+        if ttl is None or self.is_addition:
+            return ttl
+        return ttl * (1 - _JITTER * random.random())  # noqa: S311 - no secret
+
+
+class Computing:
+    """Find or compute the values of one cache. Thread-safe; call forget_parent() in a forked child."""
+
+    def __init__(self, levels: Levels) -> None:
+        self._levels = levels
+        self._flights = SingleFlight(_PATIENCE_S)
+        self._throttled: dict[str, float] = {}
+
+    def forget_parent(self) -> None:
+        """Begin empty."""
+        self._flights.forget_parent()
+        self._throttled = {}
+
+    def value(self, physical: str, compute: Callable[[], Any], policy: Policy, tags: Sequence[str] = ()) -> Any:
+        """Return the value of a key under its tags. Raises what `compute` raises, unless an old value may be served."""
+        epochs = self.epochs(tags)
+        if epochs is None:  # nobody can tell what is current
+            return compute()
+        entry = self._current(physical, epochs)
+        if entry is not None and entry.fresh_for > 0 and not _is_early(entry, policy):
+            return entry.value
+        if entry is not None and (entry.fresh_for > 0 or -entry.fresh_for < policy.stale):
+            return self._refreshed(physical, compute, policy, epochs, entry)
+        value, is_shared = self._flights.do(physical, lambda: self._computed(physical, compute, policy, epochs, entry))
+        if is_shared:
+            self._levels.tally.count("stampede_avoided")
+        return value
+
+    def refresh(self, physical: str, compute: Callable[[], Any], policy: Policy, tags: Sequence[str] = ()) -> Any:
+        """Compute and store a value whatever there is."""
+        epochs = self.epochs(tags)
+        lease = self._levels.lease(physical) if epochs is not None else None
+        if epochs is None or lease is None:
+            return compute()
+        return self._under(lease, physical, compute, policy, epochs)
+
+    def epochs(self, tags: Sequence[str]) -> dict[str, bytes] | None:
+        """Return the epoch of each tag; None when nobody can tell."""
+        if not tags:
+            return {}
+        keys = {self._levels.keys.tag(tag): tag for tag in tags}
+        found = self._levels.read_many(list(keys))
+        epochs = {}
+        for key, tag in keys.items():
+            entry = found.get(key) or self._begin_epoch(key)
+            if entry is None or type(entry.value) is not bytes or len(entry.value) != _EPOCH_BYTES:
+                return None
+            epochs[tag_digest(tag)] = entry.value
+        return epochs
+
+    def _begin_epoch(self, key: str) -> Entry | None:
+        """Give a tag an epoch; whoever comes first wins, the others use the winner's."""
+        self._levels.add(key, urandom(_EPOCH_BYTES), TAG_TTL_S)
+        return self._levels.read(key)
+
+    def _current(self, physical: str, epochs: dict[str, bytes]) -> Entry | None:
+        entry = self._levels.read(physical)
+        return entry if entry is not None and (entry.meta.epochs or {}) == epochs else None
+
+    def _refreshed(
+        self, physical: str, compute: Callable[[], Any], policy: Policy, epochs: dict[str, bytes], entry: Entry
+    ) -> Any:
+        """Compute anew if nobody else does; all others, and a source that fails, are served with what there is."""
+        lease = None if self._is_throttled(physical) else self._levels.lease(physical)
+        if lease is None:
+            self._levels.tally.count("stale_served" if entry.fresh_for <= 0 else "early_left_to_another")
+            return entry.value
+        try:
+            return self._under(lease, physical, compute, policy, epochs)
+        except Exception as error:
+            return self._instead(physical, error, entry)
+
+    def _computed(
+        self, physical: str, compute: Callable[[], Any], policy: Policy, epochs: dict[str, bytes], old: Entry | None
+    ) -> Any:
+        """Compute in this process, or wait for the process that does."""
+        usable = old if old is not None and -old.fresh_for < policy.fail_safe else None
+        if usable is not None and self._is_throttled(physical):
+            self._levels.tally.count("stale_served")
+            return usable.value
+        lease, entry = self._lease_or_entry(physical, epochs)
+        if entry is not None:
+            self._levels.tally.count("stampede_avoided")
+            return entry.value
+        try:
+            return compute() if lease is None else self._under(lease, physical, compute, policy, epochs)
+        except Exception as error:
+            if usable is None:
+                raise
+            return self._instead(physical, error, usable)
+
+    def _lease_or_entry(self, physical: str, epochs: dict[str, bytes]) -> tuple[Lease | None, Entry | None]:
+        deadline, pause = time.monotonic() + _PATIENCE_S, _SHORTEST_LOOK_S
+        while True:
+            lease = self._levels.lease(physical)
+            # Another process may have finished between the first look and the lease.
+            entry = self._current(physical, epochs)
+            if entry is not None and entry.fresh_for > 0:
+                if lease is not None:
+                    lease.release()
+                return None, entry
+            if lease is not None or time.monotonic() >= deadline:
+                return lease, None
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_LOOK_S)
+
+    def _under(
+        self, lease: Lease, physical: str, compute: Callable[[], Any], policy: Policy, epochs: dict[str, bytes]
+    ) -> Any:
+        """Compute and store under a lease."""
+        began = time.perf_counter()
+        try:
+            value = compute()
+        except BaseException:
+            lease.release()
+            raise
+        cost = time.perf_counter() - began
+        ttl = policy.ttl_of(value)
+        meta = Meta(0.0 if ttl is None else policy.grace(), cost, epochs or None)
+        if policy.is_addition and type(value) is int:
+            meta = PLAIN
+        if not self._levels.store(lease, physical, value, ttl, meta, policy.is_addition):
+            self._levels.tally.count("store_refused")
+        self._throttled.pop(physical, None)
+        return value
+
+    def _instead(self, physical: str, error: Exception, entry: Entry) -> Any:
+        """Serve the old value because its source has failed, and leave the source alone for a moment."""
+        self._levels.tally.count("fail_safe_served")
+        logger.warning("cache %r: a source failed, its old value is served: %r", self._levels.tally.name, error)
+        if len(self._throttled) >= _MAX_THROTTLED:
+            self._throttled.clear()
+        self._throttled[physical] = time.monotonic() + _THROTTLE_S
+        return entry.value
+
+    def _is_throttled(self, physical: str) -> bool:
+        return bool(self._throttled) and time.monotonic() < self._throttled.get(physical, 0.0)
+
+
+def _is_early(entry: Entry, policy: Policy) -> bool:
+    """Tell whether to compute before the end, the likelier the nearer it is and the dearer the value (XFetch, 2015)."""
+    if not policy.early or entry.fresh_for == math.inf:
+        return False
+    return -entry.meta.cost * policy.early * math.log(1.0 - random.random()) >= entry.fresh_for  # noqa: S311
+

@@ -1,0 +1,148 @@
+"""Forget what a change makes wrong: by tag, by model instance, by pattern of keys."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from fnmatch import translate
+from functools import partial
+from os import urandom
+from re import compile as compile_pattern
+from typing import Any
+
+from django.db.models import Model
+from django.db.models.signals import post_delete, post_init, post_save
+
+from .computing import TAG_TTL_S
+from .decorators import multilevel
+from .keys import from_bytes, to_bytes
+from .multilevel import MultiLevelCache
+from .pending import on_commit
+
+_SNAPSHOT = "_django_perf_state"
+_EPOCH_BYTES = 8
+_GLOB = set("*?[")
+
+Names = Callable[[Any], Iterable["str | Tag"]]
+_entities: dict[type[Model], tuple[Names, str]] = {}
+
+
+class Tag(str):
+    """The name of a tag among keys: register_entity(Product, lambda p: [f"product:{p.pk}", Tag("products")])."""
+
+    __slots__ = ()
+
+
+def invalidate(*targets: str | Model, alias: str = "default", using: str | None = None) -> None:
+    """Forget what has a tag, what shows a registered model instance, or what matches a pattern of keys.
+
+    Text with `*`, `?` or `[` is a pattern of the keys as they were given to the cache; other text is a tag. In a
+    transaction this waits for its commit, on the database `using`; until then this thread reads past the cache what it
+    has touched. Raises LookupError for an instance of a model that is not registered.
+    """
+    for target in targets:
+        if isinstance(target, Model):
+            _forget_instance(target, using or target._state.db)
+        elif _GLOB & set(target):
+            on_commit((), partial(_forget_pattern, target, alias), using)
+        else:
+            _forget_names([Tag(target)], alias, using)
+
+
+def register_entity(model: type[Model], names: Names, alias: str = "default") -> None:
+    """Forget keys and tags whenever an instance of a model is saved or deleted.
+
+    `names` returns keys, and tags as Tag("..."), of an instance; it is called with the instance as it is now and as it
+    was when it was loaded, so that the list that an instance leaves is forgotten too. `bulk_create`, `bulk_update` and
+    `QuerySet.update` send no signals: call invalidate() there.
+    """
+    _entities[model] = names, alias
+    for signal, receiver in ((post_init, _remember), (post_save, _changed), (post_delete, _changed)):
+        signal.connect(receiver, model, dispatch_uid=f"django_perf.cache.{model._meta.label}")
+
+
+def _remember(instance: Model, **kwargs: Any) -> None:
+    instance.__dict__[_SNAPSHOT] = dict(instance.__dict__)
+
+
+def _changed(instance: Model, using: str | None = None, **kwargs: Any) -> None:
+    _forget_instance(instance, using)
+    instance.__dict__.pop(_SNAPSHOT, None)
+    _remember(instance)
+
+
+def _forget_instance(instance: Model, using: str | None) -> None:
+    entity = next((_entities[one] for one in type(instance).__mro__ if one in _entities), None)
+    if entity is None:
+        raise LookupError(
+            f"{type(instance).__name__} is not registered: call register_entity({type(instance).__name__}, ...)"
+        )
+    names, alias = entity
+    found = list(names(instance))
+    before = instance.__dict__.get(_SNAPSHOT)
+    if before is not None and before.get(instance._meta.pk.attname) is not None:
+        old = copy.copy(instance)
+        old.__dict__.update(before)
+        # Relations that were followed since belong to the new state.
+        old._state = copy.copy(instance._state)
+        old._state.fields_cache = {}
+        found += names(old)
+    _forget_names(found, alias, using)
+
+
+def _forget_names(names: Iterable[str], alias: str, using: str | None) -> None:
+    tags = sorted({str(name) for name in names if isinstance(name, Tag)})
+    keys = sorted({name for name in names if not isinstance(name, Tag)})
+    touched = [*(f"{alias}:tag:{tag}" for tag in tags), *(f"{alias}:key:{key}" for key in keys)]
+    on_commit(touched, partial(_forget, tags, keys, alias), using)
+
+
+def _forget(tags: list[str], keys: list[str], alias: str) -> None:
+    cache = multilevel(alias)
+    if cache is None:
+        return
+    if tags:
+        # Another epoch: what was stored under the old one, or is being computed under it, is no longer found.
+        epochs = {cache.levels.keys.tag(tag): urandom(_EPOCH_BYTES) for tag in tags}
+        cache.levels.write_many(epochs, TAG_TTL_S)
+        cache.levels.tally.count("tags_invalidated", len(tags))
+    if keys:
+        cache.delete_many(keys)
+
+
+def _forget_pattern(pattern: str, alias: str) -> None:
+    cache = multilevel(alias)
+    if cache is not None:
+        forget_pattern(cache, pattern)
+
+
+def forget_pattern(cache: MultiLevelCache, pattern: str) -> int:
+    """Forget all keys that match, in small steps; returns how many there were. For operators: it looks at every key."""
+    levels = cache.levels
+    head = cache.physical("")
+    matches = compile_pattern(translate(pattern)).match
+    gone = 0
+    shared = levels.shared
+    if shared is not None and shared.redis is not None:
+        glob = to_bytes(_escaped(head) + pattern)
+
+        def seen(keys: list[bytes]) -> None:
+            levels.delete_many([from_bytes(key) for key in keys])
+
+        gone += shared.redis.call(shared.redis.level.each_match, glob, seen)
+    if shared is not None and shared.table is not None:
+        gone = max(
+            gone,
+            shared.table.call(
+                shared.table.level.delete_prefix, head, lambda key: bool(matches(key.removeprefix(head)))
+            ),
+        )
+    levels.forget_all()
+    if shared is None and levels.memory is not None:
+        levels.memory.evict_all()
+    return gone
+
+
+def _escaped(text: str) -> str:
+    """Return a pattern of the server that matches this text only."""
+    return "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in text)

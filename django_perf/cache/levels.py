@@ -1,0 +1,296 @@
+"""Put a process's memory before the levels that processes share.
+
+Memory is read only while the backplane vouches for it, and filled only under a token that every invalidation takes
+away, so a reader that was overtaken by a writer keeps nothing. A write goes to the shared levels and is evicted from
+memory before and after; it is never stored there. While Redis is away, a process keeps its own writes for a moment.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..exceptions import CacheUnavailable
+from .computing import Computing
+from .keys import Keys, to_bytes
+from .leases import Lease, MemoryLease, Renewer, SharedLease
+from .memory import Memory
+from .namespace import Namespace
+from .sealing import PLAIN, Meta, Sealer
+from .shared import Entry, Shared
+from .tally import Tally
+
+if TYPE_CHECKING:
+    from .backplane import Backplane
+
+# While Redis does not answer, a process keeps its own writes for so long: what the others write it cannot know.
+LOCAL_S = 1.0
+_LOCAL_ENTRIES = 1_000
+
+
+class Levels:
+    """Read and write through all levels, by physical key. Thread-safe; forget_parent() makes it safe after a fork.
+
+    `shared` is None where this process's memory is all there is, `memory` where there is none. `memory_ttl` bounds, in
+    seconds, how long an entry stays in memory without being read again from below.
+    """
+
+    backplane: Backplane | None = None
+    # The same where nobody tells of writes.
+    ttl_bound = 5.0
+    # For how many seconds an old value may be served when its source fails.
+    fail_safe = 3600.0
+
+    def __init__(
+        self,
+        keys: Keys,
+        sealer: Sealer,
+        memory: Memory | None,
+        memory_ttl: float,
+        tally: Tally,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.keys, self.sealer, self.tally, self.clock = keys, sealer, tally, clock
+        self.memory, self.memory_ttl = memory, memory_ttl
+        self.shared: Shared | None = None
+        self.local = Memory(_LOCAL_ENTRIES, dumps=sealer.form.dumps, loads=sealer.form.loads, clock=clock)
+        self.namespace = Namespace(self)
+        self.renewer = Renewer()
+        self.computing = Computing(self)
+
+    def forget_parent(self) -> None:
+        """Begin as a new process does: untrusted, and listening to nobody yet."""
+        self.renewer.forget_parent()
+        self.computing.forget_parent()
+        self.tally.forget_parent()
+        self.namespace.forget_parent()
+        if self.shared is not None:
+            self.shared.repairs.forget_parent()
+        if self.backplane is not None:
+            self.backplane.reset()
+
+    def head(self, now: float) -> str:
+        """Return what physical keys begin with now, and see that somebody listens."""
+        if self.backplane is not None:
+            self.backplane.start()
+        return self.namespace.head_at(now)
+
+    # --- what the backplane says ----------------------------------------------------------------------------------
+
+    def trust(self, until: float) -> None:
+        """Believe memory until then."""
+        self.namespace.trusted_until = until
+
+    def invalidated(self, keys: Sequence[str]) -> None:
+        """Forget keys that somebody has written."""
+        self.tally.count("invalidations", len(keys))
+        if self.keys.epoch in keys:
+            self.namespace.forget()
+        self._evict(keys)
+
+    def forget_all(self) -> None:
+        """Forget everything: something may have been missed."""
+        self.namespace.forget()
+        if self.memory is not None:
+            self.memory.evict_all()
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def read(self, physical: str) -> Entry | None:
+        """Return an entry, which may be in its grace."""
+        return self.read_many([physical]).get(physical)
+
+    def read_many(self, wanted: Sequence[str]) -> dict[str, Entry]:
+        """Return the entries that exist, from the first level that has each."""
+        now = self.clock()
+        is_trusted = now < self.namespace.trusted_until
+        found = self._look(self.memory, wanted, now) if self.memory is not None and is_trusted else {}
+        if self.shared is None or len(found) == len(wanted):
+            return found
+        missed = [physical for physical in wanted if physical not in found] if found else wanted
+        return found | self._below(self.shared, missed, now, is_trusted)
+
+    @staticmethod
+    def _look(memory: Memory, wanted: Iterable[str], now: float) -> dict[str, Entry]:
+        found = {}
+        for physical in wanted:
+            kept = memory.look(physical, now)
+            if kept is not None:
+                # Memory forgets sooner than the entry ends, which is what an early refresh goes by.
+                meta, end = kept.meta or (PLAIN, None)
+                found[physical] = Entry(kept.value, kept.fresh_for if end is None else end - now, meta, "l1")
+        return found
+
+    def _below(self, shared: Shared, wanted: Sequence[str], now: float, is_trusted: bool) -> dict[str, Entry]:
+        """Read the shared levels, and fill memory where nobody has written meanwhile."""
+        tokens = self._tokens(wanted) if is_trusted else {}
+        unanswered: list[str] = []
+        found: dict[str, Entry] = {}
+        try:
+            found = shared.read_many(wanted, unanswered)
+        finally:
+            self._fill(tokens, found)
+        # What this process wrote itself while Redis was away is newer than what the table has.
+        return found | self._look(self.local, unanswered, now) if unanswered else found
+
+    def _tokens(self, wanted: Iterable[str]) -> dict[str, object]:
+        if self.memory is None:
+            return {}
+        return {physical: self.memory.begin(physical) for physical in wanted if self.keys.is_tracked(physical)}
+
+    def _memory_s(self) -> float:
+        """Return how long memory may keep an entry without asking."""
+        is_told = self.backplane is not None and self.backplane.mode != "ttl"
+        return self.memory_ttl if is_told else min(self.memory_ttl, self.ttl_bound)
+
+    def _fill(self, tokens: Mapping[str, object], found: Mapping[str, Entry]) -> None:
+        for physical, token in tokens.items():
+            assert self.memory is not None
+            entry = found.get(physical)
+            if entry is None or entry.fresh_for <= 0:
+                self.memory.abandon(physical, token)
+                continue
+            ttl = min(entry.fresh_for, self._memory_s())
+            meta = None if entry.meta is PLAIN else (entry.meta, self.clock() + entry.fresh_for)
+            if not self.memory.fill(physical, token, entry.value, ttl, payload=entry.body, meta=meta):
+                self.tally.count("fills_refused")
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    def write(self, physical: str, value: Any, ttl: float | None, meta: Meta = PLAIN) -> bool:
+        """Store a value for `ttl` seconds, None for ever, and the grace of `meta`."""
+        return not self.write_many({physical: value}, ttl, meta)
+
+    def write_many(self, values: Mapping[str, Any], ttl: float | None, meta: Meta = PLAIN) -> list[str]:
+        """Store values; returns the keys that no level took which others can read."""
+        if ttl is not None and ttl <= 0:
+            self.delete_many(list(values))
+            return []
+        if self.shared is None:
+            self._put(self.memory, values, ttl, meta)
+            return []
+        items = {physical: self.shared.seal(physical, value, ttl, meta) for physical, value in values.items()}
+        with _Evicting(self, values):
+            is_kept = self.shared.write_many(items)
+        if is_kept:
+            if len(self.local):
+                self._evict_local(values)
+            return []
+        self._put(self.local, values, LOCAL_S if ttl is None else min(ttl, LOCAL_S), meta)
+        return list(values)
+
+    @staticmethod
+    def _put(memory: Memory | None, values: Mapping[str, Any], ttl: float | None, meta: Meta) -> None:
+        assert memory is not None
+        kept = None if meta is PLAIN else (meta, None)
+        for physical, value in values.items():
+            memory.put(physical, value, ttl, grace=meta.grace, meta=kept)
+
+    def delete_many(self, physicals: Sequence[str]) -> int:
+        """Forget keys in every level; returns how many there were. A level that is away forgets them later."""
+        if self.shared is None:
+            assert self.memory is not None
+            return sum(self.memory.evict(physical) for physical in physicals)
+        with _Evicting(self, physicals):
+            self._evict_local(physicals)
+            return self.shared.delete_many(physicals)
+
+    def add(self, physical: str, value: Any, ttl: float | None, meta: Meta = PLAIN) -> bool:
+        """Store a value where there is none; False also when the level that decides is away."""
+        if ttl is not None and ttl <= 0:
+            entry = self.read(physical)
+            return entry is None or entry.fresh_for <= 0
+        if self.shared is None:
+            assert self.memory is not None
+            return self.memory.add(physical, value, ttl)
+        item = self.shared.seal(physical, value, ttl, meta)
+        with _Evicting(self, [physical]):
+            return self.shared.add(physical, item)
+
+    def incr(self, physical: str, delta: Any) -> Any:
+        """Add to a value and return the sum. Raises KeyError without one, CacheUnavailable, and what adding raises."""
+        if self.shared is None:
+            assert self.memory is not None
+            return self.memory.change(physical, lambda value: value + delta)
+        with _Evicting(self, [physical]):
+            return self.shared.incr(physical, delta)
+
+    def touch(self, physical: str, ttl: float | None) -> bool:
+        """Give a value another life; False when there is none, or when the level that knows is away."""
+        if ttl is not None and ttl <= 0:
+            return bool(self.delete_many([physical]))
+        if self.shared is None:
+            assert self.memory is not None
+            return self.memory.touch(physical, ttl)
+        with _Evicting(self, [physical]):
+            return self.shared.touch(physical, ttl)
+
+    def clear(self) -> None:
+        """Forget all entries of this cache, and of no other one."""
+        if self.shared is None:
+            assert self.memory is not None
+            self.memory.evict_all()
+            return
+        self.local.evict_all()
+        self.namespace.rotate()
+        self.forget_all()
+
+    def lease(self, physical: str) -> Lease | None:
+        """Return the right to compute a value; None while another process has it."""
+        if self.shared is None:
+            assert self.memory is not None
+            return MemoryLease(self.memory, physical)
+        lease = SharedLease(self.shared, physical, self.renewer)
+        try:
+            return lease if lease.acquire() else None
+        except CacheUnavailable:
+            return MemoryLease(self.local, physical, LOCAL_S)
+
+    def store(
+        self, lease: Lease, physical: str, value: Any, ttl: float | None, meta: Meta = PLAIN, only_new: bool = False
+    ) -> bool:
+        """Store what was computed under a lease; False when it has been invalidated meanwhile, or cannot be stored.
+
+        `only_new` leaves what somebody else has stored meanwhile.
+        """
+        with _Evicting(self, [physical] if isinstance(lease, SharedLease) else []):
+            try:
+                return lease.store(value, ttl, meta, only_new)
+            except CacheUnavailable:
+                return False
+
+    def _evict(self, physicals: Iterable[str]) -> None:
+        if self.memory is not None:
+            for physical in physicals:
+                self.memory.evict(physical)
+
+    def _evict_local(self, physicals: Iterable[str]) -> None:
+        for physical in physicals:
+            self.local.evict(physical)
+
+    def _publish(self, physicals: Iterable[str]) -> None:
+        """Tell the other processes, where the server does not."""
+        redis = self.shared.redis if self.shared is not None else None
+        if self.backplane is not None and self.backplane.mode == "pubsub" and redis is not None:
+            keys = [to_bytes(physical) for physical in physicals]
+            try:
+                redis.call(redis.level.publish, self.backplane.channel, keys)
+            except CacheUnavailable:
+                self.tally.count("not_told")
+
+
+class _Evicting:
+    """Evict keys from memory before and after they are written, and tell the others."""
+
+    __slots__ = ("_levels", "_physicals")
+
+    def __init__(self, levels: Levels, physicals: Iterable[str]) -> None:
+        self._levels, self._physicals = levels, physicals
+
+    def __enter__(self) -> None:
+        self._levels._evict(self._physicals)
+
+    def __exit__(self, *error: object) -> None:
+        self._levels._evict(self._physicals)
+        self._levels._publish(self._physicals)

@@ -1,0 +1,216 @@
+"""The cache backend: CACHES = {"default": {"BACKEND": "django_perf.cache.MultiLevelCache", ...}}."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from time import monotonic, perf_counter_ns
+from typing import Any
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+
+from ..exceptions import CacheUnavailable
+from ..metrics.trace import current
+from .assembly import levels_of
+from .computing import Policy
+from .keys import MAX_KEY
+from .memory import MISSING
+
+_FOLD_AT = 512
+_WRITES = ("set", "delete")
+
+
+class MultiLevelCache(BaseCache):
+    """Django's cache API over a process's memory, Redis and a table.
+
+    Django makes one object per thread; all of them share the levels of their place. Thread-safe and fork-safe. No
+    method raises because a level is away, except incr() and decr() (CacheUnavailable). What is not part of Django's
+    API (lock, ttl, iter_keys, client, ...) is django-redis's own.
+    """
+
+    def __init__(self, location: Any, params: dict[str, Any]) -> None:
+        super().__init__(params)
+        self.levels = levels_of(location, params)
+        self._namespace = self.levels.namespace
+        self._tally = self.levels.tally
+        self._keys = self.levels.keys
+        memory = self.levels.memory
+        # What the path of a hit in memory needs; without memory nothing is ever found there.
+        self._from_memory: Callable[[str, float], Any] = memory.get if memory is not None else lambda key, now: MISSING
+        self._local = f"{self.version}:" if type(self.version) is int else None
+        if self._keys.is_special:
+            self._local = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what django-redis has of that name."""
+        shared = self.__dict__["levels"].shared if "levels" in self.__dict__ else None
+        if shared is None or shared.redis is None or name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(shared.redis.level.cache, name)
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
+        """Return the value, or `default`."""
+        began = perf_counter_ns()
+        now = monotonic()
+        namespace = self._namespace
+        head = namespace.head
+        if now < namespace.trusted_until and head:
+            if version is None and self._local is not None and len(key) < MAX_KEY - 4 and key.isascii():
+                physical = f"{head}{self._local}{key}"
+            else:
+                self.validate_key(self.make_key(key, version))
+                physical = self._keys.entry(head, key, self.version if version is None else version)
+            value = self._from_memory(physical, now)
+            if value is not MISSING:
+                elapsed = perf_counter_ns() - began
+                hits = self._tally.l1_hits
+                hits.append((key, elapsed))
+                if len(hits) >= _FOLD_AT:
+                    self._tally.fold()
+                trace = current.get()
+                if trace is not None:
+                    trace.cache_hits += 1
+                    trace.cache_ns += elapsed
+                return value
+        return self._get_below(key, default, version, began)
+
+    def _get_below(self, key: str, default: Any, version: int | None, began: int) -> Any:
+        self.validate_key(self.make_key(key, version))
+        entry = self.levels.read(self.physical(key, version))
+        is_hit = entry is not None and entry.fresh_for > 0
+        self._note(entry.level if entry is not None and is_hit else "miss", [key], began)
+        return entry.value if entry is not None and is_hit else default
+
+    def physical(self, key: str, version: int | None = None) -> str:
+        """Return the key that the levels know."""
+        head = self.levels.head(monotonic())
+        return self._keys.entry(head, key, self.version if version is None else version)
+
+    def _physicals(self, keys: Iterable[str], version: int | None) -> dict[str, str]:
+        """Return physical key -> key."""
+        head = self.levels.head(monotonic())
+        version = self.version if version is None else version
+        found = {}
+        for key in keys:
+            self.validate_key(self.make_key(key, version))
+            found[self._keys.entry(head, key, version)] = key
+        return found
+
+    def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
+        """Return the values that there are."""
+        began = perf_counter_ns()
+        physicals = self._physicals(keys, version)
+        entries = self.levels.read_many(list(physicals)) if physicals else {}
+        fresh = {physicals[p]: entry for p, entry in entries.items() if entry.fresh_for > 0}
+        for level in ("l1", "l2", "l3"):
+            if names := [key for key, entry in fresh.items() if entry.level == level]:
+                self._note(level, names, began)
+        if missed := [key for key in physicals.values() if key not in fresh]:
+            self._note("miss", missed, began)
+        return {key: fresh[key].value for key in physicals.values() if key in fresh}
+
+    def get_or_set(self, key: str, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> Any:
+        """Return the value, or store what `default` is or returns; it is called once, however many ask at a time.
+
+        An old value is returned instead when `default` fails.
+        """
+        value = self.get(key, MISSING, version)
+        if value is not MISSING:
+            return value
+        (physical,) = self._physicals([key], version)
+        policy = Policy(self._ttl(timeout), fail_safe=self.levels.fail_safe, is_addition=True)
+        value = self.levels.computing.value(physical, default if callable(default) else lambda: default, policy)
+        # Somebody may have set another one while this was computed.
+        return self.get(key, value, version)
+
+    def has_key(self, key: str, version: int | None = None) -> bool:
+        """Tell whether there is a value."""
+        return self.get(key, MISSING, version) is not MISSING
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    def set(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:
+        """Store a value for `timeout` seconds, None for ever."""
+        self.set_many({key: value}, timeout, version)
+
+    def set_many(
+        self, data: Mapping[str, Any], timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
+    ) -> list[Any]:
+        """Store values; returns the keys that no shared level took."""
+        began = perf_counter_ns()
+        physicals = self._physicals(data, version)
+        if not physicals:
+            return []
+        failed = self.levels.write_many({p: data[key] for p, key in physicals.items()}, self._ttl(timeout))
+        self._note("set", list(physicals.values()), began)
+        return [physicals[p] for p in failed]
+
+    def add(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
+        """Store a value where there is none; False also when the level that decides is away."""
+        began = perf_counter_ns()
+        (physical,) = self._physicals([key], version)
+        is_new = self.levels.add(physical, value, self._ttl(timeout))
+        self._note("set", [key], began)
+        return is_new
+
+    def incr(self, key: str, delta: Any = 1, version: int | None = None) -> Any:
+        """Add to a value. Raises ValueError when there is none, CacheUnavailable when nobody can tell."""
+        began = perf_counter_ns()
+        (physical,) = self._physicals([key], version)
+        try:
+            return self.levels.incr(physical, delta)
+        except KeyError as error:
+            raise ValueError(f"Key {key!r} not found") from error
+        finally:
+            self._note("set", [key], began)
+
+    def touch(self, key: str, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
+        """Give a value another life."""
+        began = perf_counter_ns()
+        (physical,) = self._physicals([key], version)
+        is_there = self.levels.touch(physical, self._ttl(timeout))
+        self._note("set", [key], began)
+        return is_there
+
+    def delete(self, key: str, version: int | None = None) -> bool:
+        """Forget a value; with Redis away, as soon as it is back."""
+        return bool(self._delete([key], version))
+
+    def delete_many(self, keys: Iterable[str], version: int | None = None) -> None:
+        """Forget values."""
+        self._delete(keys, version)
+
+    def _delete(self, keys: Iterable[str], version: int | None) -> int:
+        began = perf_counter_ns()
+        physicals = self._physicals(keys, version)
+        lived = self.levels.delete_many(list(physicals)) if physicals else 0
+        self._note("delete", list(physicals.values()), began)
+        return lived
+
+    def clear(self) -> bool:  # type: ignore[override]
+        """Forget all values of this cache; other caches and keys on the same server stay."""
+        self.levels.clear()
+        return True
+
+    def close(self, **kwargs: Any) -> None:
+        """Keep everything open: Django calls this at the end of every request."""
+
+    def _ttl(self, timeout: Any) -> float | None:
+        """Return seconds; Django's sign for the default is an object."""
+        seconds = self.default_timeout if timeout is DEFAULT_TIMEOUT else timeout
+        return None if seconds is None else float(seconds)
+
+    def _note(self, operation: str, keys: list[str], began: int) -> None:
+        elapsed = perf_counter_ns() - began
+        self._tally.operation(operation, keys, elapsed)
+        trace = current.get()
+        if trace is not None:
+            trace.cache_ns += elapsed
+            if operation in ("l1", "l2", "l3"):
+                trace.cache_hits += len(keys)
+            elif operation == "miss":
+                trace.cache_misses += len(keys)
+
+
+__all__ = ["CacheUnavailable", "MultiLevelCache"]

@@ -1,0 +1,173 @@
+"""Remember what could not be written, and delete it as soon as its level is back."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+from itertools import islice
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING, Any
+
+from .keys import to_bytes
+
+if TYPE_CHECKING:
+    from .guard import Guard
+    from .shared import Shared
+
+logger = logging.getLogger("django_perf")
+
+_MAX_KEYS = 10_000
+_BATCH = 500
+_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 1.0
+_ANY = ("ping",)
+
+
+class Dirt:
+    """Hold the keys that a level may have wrong. Thread-safe; beyond 10,000 of them all keys count as dirty."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, None] = {}
+        self._lock = Lock()
+        self.is_everything = False
+
+    def __bool__(self) -> bool:
+        return bool(self._keys) or self.is_everything
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def has(self, key: str) -> bool:
+        """Tell whether the level may have this key wrong."""
+        return self.is_everything or key in self._keys
+
+    def add(self, keys: Iterable[str]) -> None:
+        """Note keys."""
+        with self._lock:
+            for key in keys:
+                self._keys[key] = None
+            self.is_everything = self.is_everything or len(self._keys) > _MAX_KEYS
+            if self.is_everything:
+                self._keys.clear()
+
+    def done(self, keys: Iterable[str]) -> None:
+        """Forget keys that have been written or deleted."""
+        if self._keys:
+            with self._lock:
+                for key in keys:
+                    self._keys.pop(key, None)
+
+    def some(self) -> list[str]:
+        """Return the oldest keys."""
+        with self._lock:
+            return list(islice(self._keys, _BATCH))
+
+
+class Repairs:
+    """Mend both levels in a thread that lives while something is wrong; it also closes their breakers."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        # Called when Redis has come back, before anybody reads it again.
+        self.on_return: Callable[[], None] = lambda: None
+        # Called when nobody knows any more which keys are wrong: the cache has to be cleared.
+        self.on_overflow: Callable[[], None] = lambda: None
+        self.redis, self.table = Dirt(), Dirt()
+        self._lock = Lock()
+        self._pid = 0
+        # How often each level has failed to come back, and when it is asked next.
+        self._failures: dict[str, tuple[int, float]] = {}
+
+    def forget_parent(self) -> None:
+        """Keep what is dirty: it is so for the child too, which mends it with a thread of its own."""
+        self._lock = Lock()
+        self._pid = 0
+        for dirt in (self.redis, self.table):
+            dirt._lock = Lock()
+        if self.redis or self.table:
+            self.start()
+
+    def start(self) -> None:
+        """Begin to mend, unless this process does already."""
+        with self._lock:  # critical section: one thread
+            if self._pid == os.getpid():
+                return
+            self._pid = os.getpid()
+        try:
+            Thread(target=self._run, args=(self._pid,), name="django_perf cache repairs", daemon=True).start()
+        except RuntimeError:  # no more threads: at exit, or at a limit of the system
+            self._pid = 0
+
+    def _run(self, pid: int) -> None:
+        pause = Event()
+        while pid == os.getpid():
+            pause.wait(_PAUSE_S)
+            try:
+                self.mend()
+            except Exception as error:
+                logger.warning("cache: repairs failed: %r", error)
+            with self._lock:
+                if not self._is_needed():
+                    self._pid = 0
+                    return
+
+    def _is_needed(self) -> bool:
+        guards = (self._shared.redis, self._shared.table)
+        return bool(self.redis or self.table or any(guard is not None and guard.is_open for guard in guards))
+
+    def mend(self) -> None:
+        """Ask the levels that are away, and delete in those that answer what is dirty there."""
+        redis, table = self._shared.redis, self._shared.table
+        if redis is not None and (redis.is_open or self.redis):
+            # Twice: by the second answer the server has done what lay in the buffers of the connections given up.
+            self._attempt(redis, redis.level.ping, redis.level.ping, self.mend_redis, lambda: self._back(redis))
+        if table is not None and (table.is_open or self.table):
+            self._attempt(table, lambda: table.level.get_many(_ANY), self.mend_table, lambda: self._back(table))
+        if self.redis.is_everything or self.table.is_everything:
+            self._start_over()
+
+    def _attempt(self, guard: Guard[Any], *steps: Callable[[], object]) -> None:
+        """Take the steps until one fails; a level that goes on failing, as without its table, is asked less often."""
+        failures, not_before = self._failures.get(guard.name, (0, 0.0))
+        if time.monotonic() < not_before:
+            return
+        try:
+            for step in steps:
+                step()
+        except guard.errors as error:
+            guard.failed(error)
+            pause = min(_PAUSE_S * 2**failures, _LONGEST_PAUSE_S)
+            self._failures[guard.name] = min(failures + 1, 8), time.monotonic() + pause
+        else:
+            self._failures.pop(guard.name, None)
+
+    def _back(self, guard: Guard[Any]) -> None:
+        if guard.is_open:
+            self.on_return()
+            guard.breaker.succeeded()
+
+    def mend_redis(self) -> None:
+        """Delete in Redis what is dirty there. Raises what redis-py raises."""
+        assert self._shared.redis is not None
+        while keys := self.redis.some():
+            self._shared.redis.level.delete([to_bytes(key) for key in keys], self._shared.buried_ms)
+            self.redis.done(keys)
+
+    def mend_table(self) -> None:
+        """Delete in the table what is dirty there. Raises what the database raises."""
+        assert self._shared.table is not None
+        while keys := self.table.some():
+            self._shared.table.level.delete_many(keys, now_us() if self._shared.redis is not None else None)
+            self.table.done(keys)
+
+    def _start_over(self) -> None:
+        """Nobody knows which keys are wrong: make all of them unreachable, in every level that there is."""
+        if not any(guard is not None and guard.is_open for guard in (self._shared.redis, self._shared.table)):
+            self.redis.is_everything = self.table.is_everything = False
+            self.on_overflow()
+
+
+def now_us() -> int:
+    """Return what orders a write that Redis could not stamp."""
+    return int(time.time() * 1e6)

@@ -1,0 +1,140 @@
+"""Count what a cache does, cheaply enough for every hit, until the flusher takes it."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from threading import Lock
+
+from ..metrics.catalog import OTHER
+from ..metrics.histogram import Histogram
+
+logger = logging.getLogger("django_perf")
+
+_FOLD_AT = 512
+_MAX_KEYS = 10_000
+# Where nobody takes the figures, as in a management command, they must not grow for ever.
+_MAX_PATTERNS = 500
+_LOG_EVERY_S = 60.0
+# What Django itself writes without a separator before the random part.
+_KNOWN = re.compile(
+    r"(django\.contrib\.sessions\.cache|django\.contrib\.sessions\.cached_db|views\.decorators\.cache\.cache_page"
+    r"|views\.decorators\.cache\.cache_header|template\.cache)"
+)
+# The first word of a key, up to what looks like data; nothing else of a key is ever kept: it may name a person.
+_WORD = re.compile(r"[A-Za-z][A-Za-z_.-]{0,39}(?![A-Za-z0-9@_.-])")
+
+
+def pattern_of(key: str) -> str:
+    """Return what stands for all keys like this one: `product:17` gives `product:*`."""
+    match = _KNOWN.match(key) or _WORD.match(key)
+    if match is None:
+        return "*"
+    word = match[0]
+    return word if len(word) == len(key) else f"{word}{key[len(word)] if key[len(word)] in ':/|-_' else ''}*"
+
+
+@dataclass(slots=True)
+class Reads:
+    """Add up the keys of one pattern: the hits of each level, misses and writes."""
+
+    l1: int = 0
+    l2: int = 0
+    l3: int = 0
+    miss: int = 0
+    set: int = 0
+    delete: int = 0
+
+
+@dataclass(slots=True)
+class Counts:
+    """Hold what was counted: times in nanoseconds per operation, events, reads and writes per pattern of keys."""
+
+    times: dict[str, Histogram] = field(default_factory=dict)
+    events: Counter[str] = field(default_factory=Counter)
+    patterns: dict[str, Reads] = field(default_factory=dict)
+
+
+class Tally:
+    """Count per process and cache, 500 patterns at a time. Thread-safe; `l1_hits` takes (key, nanoseconds) unlocked."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.forget_parent()
+
+    def forget_parent(self) -> None:
+        """Begin as a new process does: what the parent counted, the parent reports."""
+        self._lock = Lock()
+        self.l1_hits: deque[tuple[str, int]] = deque()
+        self._counts = Counts()
+        self._patterns: dict[str, str] = {}
+        self._logged: dict[str, float] = {}
+
+    def fold(self) -> None:
+        """Add up the hits of memory, unless somebody else is at it."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._fold()
+            finally:
+                self._lock.release()
+
+    def _fold(self) -> None:
+        hits = self.l1_hits
+        rows = [hits.popleft() for _ in range(len(hits))]
+        if rows:
+            keys, times = zip(*rows, strict=True)
+            self._times("l1").add_all(times)
+            for key, count in Counter(keys).items():
+                self._reads(key).l1 += count
+
+    def hit(self, key: str, elapsed_ns: int) -> None:
+        """Count a hit of memory."""
+        self.l1_hits.append((key, elapsed_ns))
+        if len(self.l1_hits) >= _FOLD_AT:
+            self.fold()
+
+    def operation(self, name: str, keys: list[str], elapsed_ns: int) -> None:
+        """Count an operation that went beyond memory: `l2`, `l3`, `miss` and `set`, `delete` also count their keys."""
+        with self._lock:
+            self._times(name).add_all((elapsed_ns,))
+            if name in Reads.__slots__:
+                for key in keys:
+                    reads = self._reads(key)
+                    setattr(reads, name, getattr(reads, name) + 1)
+
+    def count(self, event: str, number: int = 1) -> None:
+        """Count something that happened."""
+        with self._lock:
+            self._counts.events[event] += number
+
+    def failed(self, level: str, error: BaseException) -> None:
+        """Count the failure of a level, and say so in the log once a minute."""
+        self.count(f"{level}_failed")
+        kind, now = f"{level}: {type(error).__name__}", time.monotonic()
+        if now - self._logged.get(kind, -_LOG_EVERY_S) >= _LOG_EVERY_S:
+            self._logged[kind] = now
+            logger.warning("cache %r: level %s: %s (counted; said once a minute)", self.name, kind, error)
+
+    def take(self) -> Counts:
+        """Hand over what was counted since the last call."""
+        with self._lock:
+            self._fold()
+            counts, self._counts = self._counts, Counts()
+        return counts
+
+    def _times(self, name: str) -> Histogram:
+        return self._counts.times.setdefault(name, Histogram())
+
+    def _reads(self, key: str) -> Reads:
+        pattern = self._patterns.get(key)
+        if pattern is None:
+            if len(self._patterns) >= _MAX_KEYS:
+                self._patterns.clear()
+            pattern = self._patterns[key] = pattern_of(key)
+        patterns = self._counts.patterns
+        if pattern not in patterns and len(patterns) >= _MAX_PATTERNS:
+            pattern = OTHER
+        return patterns.setdefault(pattern, Reads())
