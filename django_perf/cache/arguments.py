@@ -81,7 +81,9 @@ def identity(value: Any) -> str:
         return f"{kind.__name__}({','.join(sorted(map(identity, value)))})"
     if kind is dict:
         return f"dict({','.join(sorted(f'{identity(k)}:{identity(v)}' for k, v in value.items()))})"
-    if kind is type:
+    if isinstance(value, str):  # marked as safe, for one: the same text
+        return repr(str.__str__(value))
+    if isinstance(value, type):
         return f"{value.__module__}.{value.__qualname__}"
     raise Unstable(f"{kind.__module__}.{kind.__qualname__}")
 

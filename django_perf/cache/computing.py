@@ -206,4 +206,3 @@ def _is_early(entry: Entry, policy: Policy) -> bool:
     if not policy.early or entry.fresh_for == math.inf:
         return False
     return -entry.meta.cost * policy.early * math.log(1.0 - random.random()) >= entry.fresh_for  # noqa: S311
-

@@ -82,8 +82,8 @@ class S3Fifo:
     """
 
     # benchmarks/cache_traces.py, 12 cells, points above LRU, mean and worst cell: a share of 10 % +3.6 and -2.6, 15 %
-    # +4.0 and -0.8, 20 % +3.8 and -0.6, 25 % +3.6 and -0.5, 40 % +2.6 and -0.3. Below 15 % a key that is asked for
-    # again has left before.
+    # +4.0 and -0.8, 20 % +3.8 and -0.6 (+2.1 without multi2, whose loops LRU cannot keep), 25 % +3.6 and -0.5, 40 %
+    # +2.6 and -0.3. With 10 % of 250, a key that is asked for again has left before.
     SMALL_SHARE = 0.2
     # At the second hit, as in the paper: +3.8 and -0.7. At the first: +3.8 and -0.6.
     PROMOTED_AT = 1

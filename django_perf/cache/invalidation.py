@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
-from fnmatch import translate
 from functools import partial
 from os import urandom
-from re import compile as compile_pattern
 from typing import Any
 
 from django.db.models import Model
@@ -15,8 +13,6 @@ from django.db.models.signals import post_delete, post_init, post_save
 
 from .computing import TAG_TTL_S
 from .decorators import multilevel
-from .keys import from_bytes, to_bytes
-from .multilevel import MultiLevelCache
 from .pending import on_commit
 
 _SNAPSHOT = "_django_perf_state"
@@ -113,36 +109,4 @@ def _forget(tags: list[str], keys: list[str], alias: str) -> None:
 def _forget_pattern(pattern: str, alias: str) -> None:
     cache = multilevel(alias)
     if cache is not None:
-        forget_pattern(cache, pattern)
-
-
-def forget_pattern(cache: MultiLevelCache, pattern: str) -> int:
-    """Forget all keys that match, in small steps; returns how many there were. For operators: it looks at every key."""
-    levels = cache.levels
-    head = cache.physical("")
-    matches = compile_pattern(translate(pattern)).match
-    gone = 0
-    shared = levels.shared
-    if shared is not None and shared.redis is not None:
-        glob = to_bytes(_escaped(head) + pattern)
-
-        def seen(keys: list[bytes]) -> None:
-            levels.delete_many([from_bytes(key) for key in keys])
-
-        gone += shared.redis.call(shared.redis.level.each_match, glob, seen)
-    if shared is not None and shared.table is not None:
-        gone = max(
-            gone,
-            shared.table.call(
-                shared.table.level.delete_prefix, head, lambda key: bool(matches(key.removeprefix(head)))
-            ),
-        )
-    levels.forget_all()
-    if shared is None and levels.memory is not None:
-        levels.memory.evict_all()
-    return gone
-
-
-def _escaped(text: str) -> str:
-    """Return a pattern of the server that matches this text only."""
-    return "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in text)
+        cache.delete_pattern(pattern)

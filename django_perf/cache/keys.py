@@ -68,3 +68,8 @@ def from_bytes(raw: bytes) -> str:
         return raw.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
         return raw.decode("latin-1")
+
+
+def escaped(text: str) -> str:
+    """Return the server's pattern that matches this text only."""
+    return "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in text)

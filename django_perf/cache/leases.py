@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from secrets import token_bytes
-from threading import Event, Lock, Thread
+from threading import Event, RLock, Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..exceptions import CacheUnavailable
@@ -99,7 +99,7 @@ class Renewer:
 
     def forget_parent(self) -> None:
         """Begin empty: what the parent computes, the parent stores."""
-        self._lock = Lock()
+        self._lock = RLock()
         self._leases: set[SharedLease] = set()
         self._pid = 0
 

@@ -99,7 +99,28 @@ class Levels:
 
     def read(self, physical: str) -> Entry | None:
         """Return an entry, which may be in its grace."""
-        return self.read_many([physical]).get(physical)
+        now = self.clock()
+        if self.memory is not None and now < self.namespace.trusted_until:
+            found = self._look(self.memory, (physical,), now)
+            if found:
+                return found[physical]
+        return self.read_below(physical, now)
+
+    def read_below(self, physical: str, now: float) -> Entry | None:
+        """Return an entry of the shared levels, and keep it in memory if nobody has written it meanwhile."""
+        shared = self.shared
+        if shared is None:
+            return None
+        is_trusted = self.memory is not None and now < self.namespace.trusted_until and self.keys.is_tracked(physical)
+        token = self.memory.begin(physical) if is_trusted and self.memory is not None else None
+        unanswered: list[str] = []
+        entry = None
+        try:
+            entry = shared.read(physical, unanswered)
+        finally:
+            if token is not None:
+                self._fill_one(physical, token, entry)
+        return self._look(self.local, unanswered, now).get(physical, entry) if unanswered and entry is None else entry
 
     def read_many(self, wanted: Sequence[str]) -> dict[str, Entry]:
         """Return the entries that exist, from the first level that has each."""
@@ -146,15 +167,17 @@ class Levels:
 
     def _fill(self, tokens: Mapping[str, object], found: Mapping[str, Entry]) -> None:
         for physical, token in tokens.items():
-            assert self.memory is not None
-            entry = found.get(physical)
-            if entry is None or entry.fresh_for <= 0:
-                self.memory.abandon(physical, token)
-                continue
-            ttl = min(entry.fresh_for, self._memory_s())
-            meta = None if entry.meta is PLAIN else (entry.meta, self.clock() + entry.fresh_for)
-            if not self.memory.fill(physical, token, entry.value, ttl, payload=entry.body, meta=meta):
-                self.tally.count("fills_refused")
+            self._fill_one(physical, token, found.get(physical))
+
+    def _fill_one(self, physical: str, token: object, entry: Entry | None) -> None:
+        assert self.memory is not None
+        if entry is None or entry.fresh_for <= 0:
+            self.memory.abandon(physical, token)
+            return
+        ttl = min(entry.fresh_for, self._memory_s())
+        meta = None if entry.meta is PLAIN else (entry.meta, self.clock() + entry.fresh_for)
+        if not self.memory.fill(physical, token, entry.value, ttl, payload=entry.body, meta=meta):
+            self.tally.count("fills_refused")
 
     # --- writing --------------------------------------------------------------------------------------------------
 
@@ -235,6 +258,19 @@ class Levels:
         self.local.evict_all()
         self.namespace.rotate()
         self.forget_all()
+
+    def forget_pattern(self, head: str, pattern: str, step: int = 500) -> int:
+        """Forget the keys that begin with `head` and then match; returns how many there were. Raises CacheUnavailable.
+
+        Memory cannot tell which of its keys match, and forgets all.
+        """
+        gone = 0
+        if self.shared is not None:
+            gone = self.shared.forget_pattern(head, pattern, step, self.delete_many)
+        if self.memory is not None:
+            gone = gone or (len(self.memory) if self.shared is None else 0)
+            self.memory.evict_all()
+        return gone
 
     def lease(self, physical: str) -> Lease | None:
         """Return the right to compute a value; None while another process has it."""

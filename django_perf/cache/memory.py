@@ -79,8 +79,8 @@ class Memory:
     def take(self) -> dict[str, int]:
         """Return what was counted since the last call, less what is zero.
 
-        As of `Bounded`, and refused (fills without a valid token), broken (entries that could not be loaded),
-        reentered (steps that a finaliser asked for in the middle of another).
+        As of `Bounded`, and refused (fills without a valid token), broken (entries that could not be loaded), reentered
+        (what a finaliser asked for under the lock).
         """
         with self._lock:  # critical section: the counts change owner
             counts, self._bounded.counts = self._bounded.counts, Counter()
@@ -96,7 +96,14 @@ class Memory:
         entry.hits += 1  # here once more, as in _value(): a call costs as much as all the rest
         if self._touch is not None:
             self._touch(key)
-        return entry.value if entry.payload is None else self._load(entry, entry.payload)
+        payload = entry.payload
+        if payload is None:
+            return entry.value
+        try:
+            return self._loads(payload)
+        except Exception:
+            self._locked(self._discard, key, entry)
+            return MISSING
 
     def look(self, key: str, now: float) -> Kept | None:
         """Return the entry, also one that is stale within its grace."""
@@ -125,7 +132,7 @@ class Memory:
 
         Concurrent readers of one key share it, and all may fill.
         """
-        return self._locked(self._begin, key) or Token()
+        return self._locked(lambda now, key: self._tokens.begin(key), key) or Token()
 
     def fill(
         self,
@@ -150,7 +157,7 @@ class Memory:
 
     def abandon(self, key: str, token: object) -> None:
         """Give a token back: there was nothing to be read."""
-        self._locked(self._release, key, token)
+        self._locked(lambda now, key: self._tokens.release(key, token), key)
 
     # Writing here: for an alias that has no other level, or none that answers.
 
@@ -205,10 +212,8 @@ class Memory:
         """Return what is to be stored; None when its time is over already."""
         if ttl is not None and ttl <= 0:
             return None
-        return packed(Entry(key, value, payload, self._until(ttl), grace, meta), self._dumps)
-
-    def _until(self, ttl: float | None) -> float:
-        return inf if ttl is None else self._clock() + ttl
+        fresh_until = inf if ttl is None else self._clock() + ttl
+        return packed(Entry(key, value, payload, fresh_until, grace, meta), self._dumps)
 
     # Steps, all under the lock.
 
@@ -240,12 +245,6 @@ class Memory:
         for entry in list(entries.values()) if key is None else filter(None, [entries.get(key)]):
             entry.fresh_until = -inf
 
-    def _begin(self, now: float, key: str) -> Token:
-        return self._tokens.begin(key)
-
-    def _release(self, now: float, key: str, token: object) -> bool:
-        return self._tokens.release(key, token)
-
     def _fill(self, now: float, key: str, token: object, entry: Entry | None) -> bool:
         if self._tokens.release(key, token):
             return self._bounded.store(now, key, entry)
@@ -261,15 +260,13 @@ class Memory:
         return entry if entry is not None and now < entry.fresh_until else None
 
     def _add(self, now: float, key: str, entry: Entry | None) -> bool:
-        if self._fresh(now, key) is not None:
-            return False
-        return self._put(now, key, entry) or entry is None
+        return self._fresh(now, key) is None and (self._put(now, key, entry) or entry is None)
 
     def _swap(self, now: float, key: str, old: Entry, new: Entry) -> bool:
-        if self._bounded.entries.get(key) is not old:
-            return False
-        self._put(now, key, new)
-        return True
+        is_there = self._bounded.entries.get(key) is old
+        if is_there:
+            self._put(now, key, new)
+        return is_there
 
     def _retime(self, now: float, key: str, ttl: float | None) -> bool:
         entry = self._fresh(now, key)

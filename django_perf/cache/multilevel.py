@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from time import monotonic, perf_counter_ns
+from time import monotonic, monotonic_ns
 from typing import Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
@@ -15,8 +15,9 @@ from .computing import Policy
 from .keys import MAX_KEY
 from .memory import MISSING
 
-_FOLD_AT = 512
-_WRITES = ("set", "delete")
+_FOLD_AT = 2_048
+# Keys below this length are their own physical keys.
+_PLAIN_KEY = MAX_KEY - 20
 
 
 class MultiLevelCache(BaseCache):
@@ -36,9 +37,7 @@ class MultiLevelCache(BaseCache):
         memory = self.levels.memory
         # What the path of a hit in memory needs; without memory nothing is ever found there.
         self._from_memory: Callable[[str, float], Any] = memory.get if memory is not None else lambda key, now: MISSING
-        self._local = f"{self.version}:" if type(self.version) is int else None
-        if self._keys.is_special:
-            self._local = None
+        self._local = "" if self._keys.is_special or type(self.version) is not int else f"{self.version}:"
 
     def __getattr__(self, name: str) -> Any:
         """Return what django-redis has of that name."""
@@ -51,19 +50,21 @@ class MultiLevelCache(BaseCache):
 
     def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
         """Return the value, or `default`."""
-        began = perf_counter_ns()
-        now = monotonic()
+        began = monotonic_ns()
         namespace = self._namespace
         head = namespace.head
-        if now < namespace.trusted_until and head:
-            if version is None and self._local is not None and len(key) < MAX_KEY - 4 and key.isascii():
-                physical = f"{head}{self._local}{key}"
+        now = began * 1e-9
+        if head and now < namespace.trusted_until:
+            if version is None and key.__class__ is str and len(key) < _PLAIN_KEY and key.isascii():
+                physical = head + self._local + key if self._local else self._keys.entry(head, key, self.version)
             else:
                 self.validate_key(self.make_key(key, version))
+                key = str(key)
                 physical = self._keys.entry(head, key, self.version if version is None else version)
             value = self._from_memory(physical, now)
             if value is not MISSING:
-                elapsed = perf_counter_ns() - began
+                # To 16 ns: fewer different times are counted faster.
+                elapsed = monotonic_ns() - began & -16
                 hits = self._tally.l1_hits
                 hits.append((key, elapsed))
                 if len(hits) >= _FOLD_AT:
@@ -76,15 +77,21 @@ class MultiLevelCache(BaseCache):
         return self._get_below(key, default, version, began)
 
     def _get_below(self, key: str, default: Any, version: int | None, began: int) -> Any:
-        self.validate_key(self.make_key(key, version))
-        entry = self.levels.read(self.physical(key, version))
+        now = monotonic()
+        self._validate(key, version)
+        entry = self.levels.read_below(self.physical(key, version, now), now)
         is_hit = entry is not None and entry.fresh_for > 0
         self._note(entry.level if entry is not None and is_hit else "miss", [key], began)
         return entry.value if entry is not None and is_hit else default
 
-    def physical(self, key: str, version: int | None = None) -> str:
+    def _validate(self, key: str, version: int | None) -> None:
+        """Warn of keys that memcached would not take; what most keys are made of is seen at once."""
+        if not (type(key) is str and len(key) < MAX_KEY and key.isascii() and key.isprintable() and " " not in key):
+            self.validate_key(self.make_key(key, version))
+
+    def physical(self, key: str, version: int | None = None, now: float | None = None) -> str:
         """Return the key that the levels know."""
-        head = self.levels.head(monotonic())
+        head = self.levels.head(monotonic() if now is None else now)
         return self._keys.entry(head, key, self.version if version is None else version)
 
     def _physicals(self, keys: Iterable[str], version: int | None) -> dict[str, str]:
@@ -93,13 +100,13 @@ class MultiLevelCache(BaseCache):
         version = self.version if version is None else version
         found = {}
         for key in keys:
-            self.validate_key(self.make_key(key, version))
+            self._validate(key, version)
             found[self._keys.entry(head, key, version)] = key
         return found
 
     def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
         """Return the values that there are."""
-        began = perf_counter_ns()
+        began = monotonic_ns()
         physicals = self._physicals(keys, version)
         entries = self.levels.read_many(list(physicals)) if physicals else {}
         fresh = {physicals[p]: entry for p, entry in entries.items() if entry.fresh_for > 0}
@@ -130,15 +137,20 @@ class MultiLevelCache(BaseCache):
 
     # --- writing --------------------------------------------------------------------------------------------------
 
-    def set(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:
-        """Store a value for `timeout` seconds, None for ever."""
+    def set(  # type: ignore[override]
+        self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None, *, nx: bool = False
+    ) -> bool | None:
+        """Store a value for `timeout` seconds, None for ever; with `nx`, as django-redis has it, only where is none."""
+        if nx:
+            return self.add(key, value, timeout, version)
         self.set_many({key: value}, timeout, version)
+        return None
 
     def set_many(
         self, data: Mapping[str, Any], timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
     ) -> list[Any]:
         """Store values; returns the keys that no shared level took."""
-        began = perf_counter_ns()
+        began = monotonic_ns()
         physicals = self._physicals(data, version)
         if not physicals:
             return []
@@ -148,15 +160,20 @@ class MultiLevelCache(BaseCache):
 
     def add(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """Store a value where there is none; False also when the level that decides is away."""
-        began = perf_counter_ns()
+        began = monotonic_ns()
         (physical,) = self._physicals([key], version)
         is_new = self.levels.add(physical, value, self._ttl(timeout))
         self._note("set", [key], began)
         return is_new
 
-    def incr(self, key: str, delta: Any = 1, version: int | None = None) -> Any:
-        """Add to a value. Raises ValueError when there is none, CacheUnavailable when nobody can tell."""
-        began = perf_counter_ns()
+    def incr(self, key: str, delta: Any = 1, version: int | None = None, *, ignore_key_check: bool = False) -> Any:
+        """Add to a value. Raises ValueError when there is none, CacheUnavailable when nobody can tell.
+
+        With `ignore_key_check`, as django-redis has it, nothing counts as 0.
+        """
+        if ignore_key_check:
+            self.add(key, 0, version=version)
+        began = monotonic_ns()
         (physical,) = self._physicals([key], version)
         try:
             return self.levels.incr(physical, delta)
@@ -167,7 +184,7 @@ class MultiLevelCache(BaseCache):
 
     def touch(self, key: str, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """Give a value another life."""
-        began = perf_counter_ns()
+        began = monotonic_ns()
         (physical,) = self._physicals([key], version)
         is_there = self.levels.touch(physical, self._ttl(timeout))
         self._note("set", [key], began)
@@ -177,12 +194,20 @@ class MultiLevelCache(BaseCache):
         """Forget a value; with Redis away, as soon as it is back."""
         return bool(self._delete([key], version))
 
-    def delete_many(self, keys: Iterable[str], version: int | None = None) -> None:
-        """Forget values."""
-        self._delete(keys, version)
+    def delete_many(self, keys: Iterable[str], version: int | None = None) -> int:  # type: ignore[override]
+        """Forget values; returns how many there were."""
+        return self._delete(keys, version)
+
+    def delete_pattern(self, pattern: str, version: int | None = None, itersize: int = 500) -> int:
+        """Forget all keys that match, in steps of `itersize`; returns how many there were.
+
+        For operators: it looks at every key of the server. Matches are the server's: `*`, `?` and `[...]`.
+        """
+        head = self.physical("", version)
+        return self.levels.forget_pattern(head, pattern, itersize)
 
     def _delete(self, keys: Iterable[str], version: int | None) -> int:
-        began = perf_counter_ns()
+        began = monotonic_ns()
         physicals = self._physicals(keys, version)
         lived = self.levels.delete_many(list(physicals)) if physicals else 0
         self._note("delete", list(physicals.values()), began)
@@ -194,7 +219,10 @@ class MultiLevelCache(BaseCache):
         return True
 
     def close(self, **kwargs: Any) -> None:
-        """Keep everything open: Django calls this at the end of every request."""
+        """Keep everything open, unless django-redis is told to close; Django calls this after every request."""
+        shared = self.levels.shared
+        if shared is not None and shared.redis is not None:
+            shared.redis.level.cache.close()
 
     def _ttl(self, timeout: Any) -> float | None:
         """Return seconds; Django's sign for the default is an object."""
@@ -202,8 +230,9 @@ class MultiLevelCache(BaseCache):
         return None if seconds is None else float(seconds)
 
     def _note(self, operation: str, keys: list[str], began: int) -> None:
-        elapsed = perf_counter_ns() - began
-        self._tally.operation(operation, keys, elapsed)
+        elapsed = monotonic_ns() - began
+        # Django takes anything as a key, and formats it.
+        self._tally.operation(operation, [key if key.__class__ is str else str(key) for key in keys], elapsed)
         trace = current.get()
         if trace is not None:
             trace.cache_ns += elapsed

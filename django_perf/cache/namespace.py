@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from secrets import token_hex
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Namespace:
 
     def forget_parent(self) -> None:
         """Begin as a new process does."""
-        self._lock = Lock()
+        self._lock = RLock()
         self._generation = 0
         self._believed_until = 0.0
         self._last = token_hex(_EPOCH_BYTES)

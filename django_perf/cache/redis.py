@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from django.core.cache.backends.base import get_key_func
 from django_redis.cache import RedisCache
 from django_redis.pool import ConnectionFactory
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 from redis.retry import Retry
 
 from . import scripts
@@ -42,11 +43,14 @@ class OwnPools(ConnectionFactory):  # type: ignore[misc]
 def django_redis_cache(location: Any, params: Mapping[str, Any], levels: Levels) -> RedisCache[Any]:
     """Return the django-redis cache below an alias, which finds its keys where we put them."""
 
+    reverse = get_key_func(params["REVERSE_KEY_FUNCTION"]) if params.get("REVERSE_KEY_FUNCTION") else None
+
     def physical(key: str, prefix: str, version: int) -> str:
         return levels.keys.entry(levels.head(levels.clock()), key, version)
 
     def logical(key: str) -> str:
-        return key.removeprefix("untracked:").removeprefix(levels.keys.tracked).split(":", 2)[-1]
+        local = key.removeprefix("untracked:").removeprefix(levels.keys.tracked).partition(":")[2]
+        return reverse(local) if reverse is not None else local.partition(":")[2]
 
     own = {"KEY_FUNCTION": physical, "REVERSE_KEY_FUNCTION": logical, "OPTIONS": _options(params["OPTIONS"])}
     return RedisCache(location, {**params, **own})
@@ -97,14 +101,13 @@ class RedisLevel:
 
     def read(self, keys: Sequence[bytes]) -> list[Found | None]:
         """Return what lies under each key, in one round trip."""
-        # Two plain commands: a script with the same answer costs a third more (`./dev bench cache`).
-        pipe = self.client.pipeline(transaction=False)
-        for key in keys:
-            pipe.execute_command("GET", key)
-            pipe.execute_command("PTTL", key)
-        answers = pipe.execute(raise_on_error=False)
-        _raise_first(answers)
+        answers = self._exchange([command for key in keys for command in (("GET", key), ("PTTL", key))])
         return [_found(blob, ttl) for blob, ttl in zip(answers[::2], answers[1::2], strict=True)]
+
+    def read_one(self, key: bytes) -> Found | None:
+        """Return what lies under a key."""
+        blob, ttl = self._exchange((("GET", key), ("PTTL", key)))
+        return _found(blob, ttl)
 
     def set(self, items: Sequence[tuple[bytes, bytes, int | None]]) -> int:
         """Store (key, blob, milliseconds or None); returns the server's microseconds, which order the writes."""
@@ -112,7 +115,7 @@ class RedisLevel:
 
     def set_plain(self, key: bytes, blob: bytes, ttl_ms: int | None) -> None:
         """Store one value where nobody asks for the order."""
-        self.client.execute_command("SET", key, blob, *(() if ttl_ms is None else ("PX", ttl_ms)))
+        self._exchange([("SET", key, blob) if ttl_ms is None else ("SET", key, blob, "PX", ttl_ms)])
 
     def add(self, key: bytes, blob: bytes, ttl_ms: int | None) -> int:
         """Store unless there is a value that lives; returns the server's microseconds, 0 when there is one."""
@@ -126,10 +129,10 @@ class RedisLevel:
         """Put a value in the place of a certain other one for what is left of its life; returns the stamp, or 0."""
         return int(self._run(scripts.REPLACE, [key], [expected, blob]))
 
-    def change(self, key: bytes, delta: int) -> tuple[bytes | None, int]:
-        """Add to a number; returns what is there now, changed only if it is a number, and the stamp."""
-        blob, stamp = self._run(scripts.CHANGE, [key], [delta])
-        return blob, int(stamp)
+    def change(self, key: bytes, delta: int) -> tuple[bytes | None, int, bool]:
+        """Add to a number; returns what is there now, the stamp, and whether it was changed: a number that fits."""
+        blob, stamp, is_changed = self._run(scripts.CHANGE, [key], [delta])
+        return blob, int(stamp), bool(is_changed)
 
     def touch(self, key: bytes, ttl_ms: int | None) -> int | None:
         """Give a value that lives another life; returns its grace in milliseconds, None when there is none."""
@@ -184,16 +187,39 @@ class RedisLevel:
         except NoScriptError:  # a server that has been started anew
             return client.eval(script.text, len(keys), *keys, *arguments)
 
+    def _exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Send commands that may be repeated, in one piece; returns what each was answered.
+
+        On a connection of redis-py's pool, but past its client, which costs as much as the round trip itself.
+        """
+        pool = self.client.connection_pool
+        connection = pool.get_connection()
+        try:
+            answers: list[Any] = connection.retry.call_with_retry(
+                lambda: _sent(connection, commands), lambda error: connection.disconnect()
+            )
+            return answers
+        finally:
+            pool.release(connection)
+
+
+def _sent(connection: Any, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+    answers, refused = [], None
+    for _ in commands:
+        try:
+            answers.append(connection.read_response())
+        except ResponseError as error:
+            # A key that holds something else than a value, a set for one, spoils no other.
+            answers.append(None)
+            refused = refused if str(error).startswith("WRONGTYPE") else error
+    if refused is not None:
+        raise refused
+    return answers
+
 
 def _flat(items: Sequence[tuple[bytes, bytes, int | None]]) -> list[Any]:
     return [part for _, blob, ttl_ms in items for part in (blob, ttl_ms or 0)]
-
-
-def _raise_first(answers: Sequence[Any]) -> None:
-    """Raise what one key did; a key that holds something else than a value, a set for one, spoils no other."""
-    for answer in answers:
-        if isinstance(answer, Exception) and not str(answer).startswith("WRONGTYPE"):
-            raise answer
 
 
 def _found(blob: Any, ttl: Any) -> Found | None:

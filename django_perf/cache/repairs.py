@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from itertools import islice
-from threading import Event, Lock, Thread
+from threading import Event, RLock, Thread
 from typing import TYPE_CHECKING, Any
 
 from .keys import to_bytes
@@ -29,7 +29,7 @@ class Dirt:
 
     def __init__(self) -> None:
         self._keys: dict[str, None] = {}
-        self._lock = Lock()
+        self._lock = RLock()
         self.is_everything = False
 
     def __bool__(self) -> bool:
@@ -74,17 +74,17 @@ class Repairs:
         # Called when nobody knows any more which keys are wrong: the cache has to be cleared.
         self.on_overflow: Callable[[], None] = lambda: None
         self.redis, self.table = Dirt(), Dirt()
-        self._lock = Lock()
+        self._lock = RLock()
         self._pid = 0
         # How often each level has failed to come back, and when it is asked next.
         self._failures: dict[str, tuple[int, float]] = {}
 
     def forget_parent(self) -> None:
         """Keep what is dirty: it is so for the child too, which mends it with a thread of its own."""
-        self._lock = Lock()
+        self._lock = RLock()
         self._pid = 0
         for dirt in (self.redis, self.table):
-            dirt._lock = Lock()
+            dirt._lock = RLock()
         if self.redis or self.table:
             self.start()
 

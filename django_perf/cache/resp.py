@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 _MORE = object()
+_ONE_KEY = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$"
 
 
 class Refused(Exception):
@@ -21,8 +22,16 @@ class Reader:
     def __init__(self) -> None:
         self._buffer = b""
 
-    def feed(self, data: bytes) -> Iterator[Any]:
-        """Yield the answers that are complete now."""
+    def feed(self, data: bytes) -> Iterable[Any]:
+        """Return the answers that are complete now."""
+        if not self._buffer and data.startswith(_ONE_KEY):
+            # What comes most: one key that somebody has written.
+            length, _, rest = data[len(_ONE_KEY) :].partition(b"\r\n")
+            if len(rest) == int(length) + 2:
+                return ((b"invalidate", [rest[:-2]]),)
+        return self._feed(data)
+
+    def _feed(self, data: bytes) -> Iterator[Any]:
         self._buffer += data
         position = 0
         while True:

@@ -66,11 +66,14 @@ CHANGE = Script(
     _LIVES
     + """
 local blob = lives(KEYS[1])
+local is_changed = 0
 if blob and string.match(blob, '^-?%d+$') then
-  redis.call('INCRBY', KEYS[1], ARGV[1])
-  blob = redis.call('GET', KEYS[1])
+  -- What does not fit into 64 bits is an error, and no change.
+  if type(redis.pcall('INCRBY', KEYS[1], ARGV[1])) == 'number' then
+    blob, is_changed = redis.call('GET', KEYS[1]), 1
+  end
 end
-return {blob, stamp()}
+return {blob, stamp(), is_changed}
 """
 )
 TOUCH = Script(

@@ -6,13 +6,16 @@ is dirty: nobody in this process reads it there, and it is deleted as soon as th
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from fnmatch import translate
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..exceptions import CacheUnavailable
-from .keys import to_bytes
+from .keys import escaped, from_bytes, to_bytes
 from .leases import lease_bytes, lease_key
 from .repairs import Repairs, now_us
 from .sealing import PLAIN, TOMBSTONE, Meta, Opened, Sealer, grace_ms
@@ -65,6 +68,19 @@ class Shared:
 
     # --- reading --------------------------------------------------------------------------------------------------
 
+    def read(self, physical: str, unanswered: list[str]) -> Entry | None:
+        """Return an entry, as read_many() does."""
+        if self.redis is None or self.table is not None or self.repairs.redis:
+            return self.read_many([physical], unanswered).get(physical)
+        try:
+            answer = self.redis.call(self.redis.level.read_one, to_bytes(physical))
+        except CacheUnavailable:
+            unanswered.append(physical)
+            return None
+        if answer is None or answer.blob == TOMBSTONE:
+            return None
+        return self._entry(physical, answer.blob, answer.ttl_ms, "l2")
+
     def read_many(self, wanted: Sequence[str], unanswered: list[str]) -> dict[str, Entry]:
         """Return what exists; `unanswered` gets the keys that Redis could not be asked for."""
         began = self._clock()
@@ -111,12 +127,17 @@ class Shared:
                 self._tally.count("not_carried")
 
     def _take(self, found: dict[str, Entry], physical: str, blob: bytes, ttl_ms: int | None, level: str) -> bool:
+        entry = self._entry(physical, blob, ttl_ms, level)
+        if entry is not None:
+            found[physical] = entry
+        return entry is not None
+
+    def _entry(self, physical: str, blob: bytes, ttl_ms: int | None, level: str) -> Entry | None:
         opened = self._opened(physical, blob)
         if opened is None:
-            return False
-        fresh_for = float("inf") if ttl_ms is None else ttl_ms / 1e3 - opened.meta.grace
-        found[physical] = Entry(opened.value, fresh_for, opened.meta, level, opened.body)
-        return True
+            return None
+        fresh_for = inf if ttl_ms is None else ttl_ms / 1e3 - opened.meta.grace
+        return Entry(opened.value, fresh_for, opened.meta, level, opened.body)
 
     def _opened(self, physical: str, blob: bytes) -> Opened | None:
         opened = self._sealer.open(to_bytes(physical), blob)
@@ -222,6 +243,19 @@ class Shared:
             except CacheUnavailable:
                 self.repairs.redis.add(physicals)
 
+    def forget_pattern(self, head: str, pattern: str, step: int, delete: Callable[[list[str]], object]) -> int:
+        """Look for the keys that begin with `head` and then match, and delete them; returns how many there were."""
+        gone = 0
+        if self.redis is not None:
+            glob = to_bytes(escaped(head) + pattern)
+            forget = lambda keys: delete([from_bytes(key) for key in keys])  # noqa: E731
+            gone = self.redis.call(self.redis.level.each_match, glob, forget, step)
+        if self.table is not None:
+            matches = re.compile(translate(pattern)).match
+            is_match = lambda key: matches(key.removeprefix(head)) is not None  # noqa: E731
+            gone = max(gone, self.table.call(self.table.level.delete_prefix, head, is_match, step))
+        return gone
+
     # --- what only one level can say ------------------------------------------------------------------------------
 
     def add(self, physical: str, item: Item) -> bool:
@@ -266,11 +300,11 @@ class Shared:
         assert self.redis is not None
         key, is_whole = to_bytes(physical), type(delta) is int
         # The server adds whole numbers; adding zero to anything else asks what there is.
-        blob, stamp = self.redis.call(self.redis.level.change, key, delta if is_whole else 0)
+        blob, stamp, is_changed = self.redis.call(self.redis.level.change, key, delta if is_whole else 0)
         opened = None if blob is None else self._opened(physical, blob)
         if opened is None:
             raise KeyError(physical)
-        if is_whole and blob is not None and blob.lstrip(b"-").isdigit():
+        if is_whole and is_changed:
             return opened.value, stamp
         total = opened.value + delta
         sealed = self._sealer.seal(key, total, opened.meta)

@@ -7,7 +7,7 @@ The layout is that of HdrHistogram (G. Tene): integers below 64 have a bucket ea
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..exceptions import DamagedPayload
 from . import columns, frame
@@ -78,6 +78,17 @@ class Histogram:
             if value < self.min:
                 self.min = value
         self.count += len(values)
+
+    def add_counts(self, counted: Mapping[int, int]) -> None:
+        """Count values that came several times: value -> how often."""
+        counts = self.counts
+        for value, number in counted.items():
+            value = min(max(value, 0), MAX_VALUE)
+            index = bucket_index(value)
+            counts[index] = counts.get(index, 0) + number
+            self.sum += value * number
+            self.max, self.min = max(self.max, value), min(self.min, value)
+            self.count += number
 
     def merge(self, other: Histogram) -> None:
         """Add the counts of `other`; any order of merging gives the same result."""

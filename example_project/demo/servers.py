@@ -60,6 +60,7 @@ def child_environment(environ: Mapping[str, str], database_url: str, redis_url: 
         "DJANGO_SETTINGS_MODULE": "example_project.settings",
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
+        "SHOP_CACHE_TABLE": "shop_cache",
         "SECRET_KEY": secrets.token_urlsafe(32),
         "SHOP_FAULTS": "all",
     }

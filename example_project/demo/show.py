@@ -64,8 +64,10 @@ def prepare_shop(launcher: Launcher, products: int, screen: Screen) -> None:
     """Make the tables and fill them, unless someone did before."""
     screen.say("Preparing the database ...")
     launcher.run("migrate", [*MANAGE, "migrate", "--no-color"])
+    launcher.run("perfcache", [*MANAGE, "perfcache", "createtable"])
     seeded = launcher.run("shop_seed", [*MANAGE, "shop_seed", f"--products={products}", "--if-empty", "--user"])
     screen.say(seeded.strip())
+    screen.say(launcher.run("perfcache", [*MANAGE, "perfcache", "warm", "--top=100"]).strip())
 
 
 def present(launcher: Launcher, plan: Plan, screen: Screen) -> None:

@@ -15,7 +15,7 @@ class ShopAppConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect the signals; nothing is read or opened."""
-        from example_project.shop import checks, invalidation
+        from example_project.shop import checks, invalidation, warming  # noqa: F401 - registers its warmers
 
         invalidation.connect()
         register(checks.check_faults)

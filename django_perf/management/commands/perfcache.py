@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.cache import caches
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ...cache.invalidation import forget_pattern, invalidate
+from ...cache.invalidation import invalidate
 from ...cache.multilevel import MultiLevelCache
 from ...cache.warming import warm, warmers
 from ...exceptions import CacheUnavailable
@@ -73,7 +73,7 @@ class Command(BaseCommand):
     def _invalidate(self, cache: MultiLevelCache, options: dict[str, Any]) -> None:
         for target in options["target"]:
             if set(target) & set("*?["):
-                self.stdout.write(f"{target}: {forget_pattern(cache, target)} keys forgotten")
+                self.stdout.write(f"{target}: {cache.delete_pattern(target)} keys forgotten")
             else:
                 invalidate(target, alias=options["cache"])
                 self.stdout.write(f"{target}: tag invalidated")
