@@ -59,7 +59,7 @@ def aggregate(source: random.Random, kind: Kind, series: int, count: int) -> Agg
     scale = max(1, count // 20_000)
     made.histogram.counts = {index: number * scale for index, number in made.histogram.counts.items()}
     made.histogram.count, made.histogram.sum = made.histogram.count * scale, made.histogram.sum * scale
-    # errors, aborted, cpu_us, cpu_count, bytes_in, bytes_out, queries, db_us
+    # errors, aborted, cpu_us, cpu_count, bytes_in, bytes_out, queries, db_us, cache_hits, cache_misses, cache_us
     made.counters = [
         count // 100,
         0,
@@ -69,7 +69,10 @@ def aggregate(source: random.Random, kind: Kind, series: int, count: int) -> Agg
         count * 9_000,
         count * 4,
         made.histogram.sum // 3,
-    ]
+        count * 3,
+        count // 2,
+        made.histogram.sum // 9,
+    ][: len(kind.counters)]
     return made
 
 

@@ -31,6 +31,7 @@ class PerformanceAdmin(_Base):
             path("", self._guarded(views.overview), name="django_perf_performance_changelist"),
             path("endpoint/", self._guarded(views.endpoint), name="django_perf_performance_endpoint"),
             path("pool/", self._guarded(views.pool), name="django_perf_performance_pool"),
+            path("cache/", self._guarded(views.cache), name="django_perf_performance_cache"),
         ]
 
     def _guarded(self, view: View) -> Callable[[HttpRequest], HttpResponse]:

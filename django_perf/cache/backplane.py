@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from ssl import SSLWantReadError
-from threading import Event, Thread
+from threading import Event, RLock, Thread
 from typing import Any, Protocol
 
 from .keys import from_bytes, to_bytes
@@ -29,6 +29,8 @@ _HEARTBEAT_S = 0.25
 MAX_SILENCE_S = 1.0
 _CHUNK = 65_536
 _PAUSES_S = (0.05, 0.1, 0.25, 0.5)
+# What a server says that will never have a mode; one that is loading, or busy, or cannot save, says something else.
+_DENIED = ("ERR", "NOPERM")
 
 
 class Listener(Protocol):
@@ -68,6 +70,7 @@ class Backplane:
     def reset(self) -> None:
         """Begin anew, as a forked child must."""
         self._pid = 0
+        self._starting = RLock()
         self._stop = Event()
         self.is_linked = False
         self._socket: Any = None
@@ -79,11 +82,23 @@ class Backplane:
         """Return the channel on which writers tell, in mode `pubsub`."""
         return f"{self._prefix}invalidated"
 
+    @property
+    def is_told_by_server(self) -> bool:
+        """Tell whether this process knows that the server tells of writes, or that nobody does."""
+        return self.mode == "ttl" or (self.mode == "tracking" and self.is_linked)
+
     def start(self) -> None:
         """Listen, if this process does not yet."""
-        if self._pid != os.getpid() and self.mode != "ttl":
-            self._pid = os.getpid()
+        if self._pid == os.getpid() or self.mode == "ttl":
+            return
+        with self._starting:  # critical section: two threads would read each other's answers
+            pid, self._pid = self._pid, os.getpid()
+            if pid == self._pid:
+                return
+        try:
             Thread(target=self._run, args=(self._pid, self._stop), name="django_perf cache", daemon=True).start()
+        except RuntimeError:  # no more threads: at exit, or at a limit of the system
+            self._pid = 0
 
     def stop(self) -> None:
         """End the thread soon."""
@@ -96,7 +111,8 @@ class Backplane:
             try:
                 self._serve(stop)
             except Refused as error:
-                self._fall_back(error)
+                if str(error).startswith(_DENIED):
+                    self._fall_back(error)
             except Exception:  # the network, a restart, a password: the pause and the next attempt are the answer
                 failures = 0 if self.is_linked else failures
             self._listener.trust(0.0)

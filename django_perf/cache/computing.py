@@ -6,9 +6,10 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from os import urandom
+from functools import partial
+from secrets import randbits
 from typing import TYPE_CHECKING, Any
 
 from .sealing import PLAIN, Meta, tag_digest
@@ -22,13 +23,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger("django_perf")
 
 TAG_TTL_S = 30 * 86_400.0
-_EPOCH_BYTES = 8
 _JITTER = 0.1
 # After a failure the old value is served for so long before the source is asked again.
 _THROTTLE_S = 5.0
 _MAX_THROTTLED = 10_000
 # How often those look who wait for another process, and how long they wait at most.
 _SHORTEST_LOOK_S, _LONGEST_LOOK_S, _PATIENCE_S = 0.005, 0.1, 30.0
+
+
+def new_epoch() -> int:
+    """Return the epoch of a tag: a number, which is not sealed, so that all read it whatever key they sign with."""
+    return randbits(63)
 
 
 Ttl = float | None | Callable[[Any], float | None]
@@ -75,20 +80,38 @@ class Computing:
         self._flights.forget_parent()
         self._throttled = {}
 
-    def value(self, physical: str, compute: Callable[[], Any], policy: Policy, tags: Sequence[str] = ()) -> Any:
-        """Return the value of a key under its tags. Raises what `compute` raises, unless an old value may be served."""
+    def value(
+        self, physical: str, compute: Callable[[], Any], policy: Policy, tags: Sequence[str] = (), name: str = ""
+    ) -> Any:
+        """Return the value of a key under its tags. Raises what `compute` raises, unless an old value may be served.
+
+        With `name`, the key as people know it, the look is counted as a read.
+        """
+        began = time.monotonic_ns()
         epochs = self.epochs(tags)
+        entry = self._current(physical, epochs) if epochs is not None else None
+        is_fresh = entry is not None and entry.fresh_for > 0
+        if name:
+            self._levels.note(entry.level if entry is not None and is_fresh else "miss", (name,), began)
         if epochs is None:  # nobody can tell what is current
             return compute()
-        entry = self._current(physical, epochs)
-        if entry is not None and entry.fresh_for > 0 and not _is_early(entry, policy):
+        if entry is not None and is_fresh and not _is_early(entry, policy):
             return entry.value
-        if entry is not None and (entry.fresh_for > 0 or -entry.fresh_for < policy.stale):
+        if entry is not None and (is_fresh or -entry.fresh_for < policy.stale):
             return self._refreshed(physical, compute, policy, epochs, entry)
-        value, is_shared = self._flights.do(physical, lambda: self._computed(physical, compute, policy, epochs, entry))
+        computed = partial(self._computed, physical, compute, policy, epochs, entry)
+        value, is_shared = self._flights.do(physical, computed, epochs)
         if is_shared:
             self._levels.tally.count("stampede_avoided")
         return value
+
+    def forget(self, physicals: Iterable[str]) -> None:
+        """Let whoever comes now compute anew: these keys have been written or deleted."""
+        self._flights.forget(physicals)
+
+    def forget_all(self) -> None:
+        """Let whoever comes now compute anew."""
+        self._flights.forget_all()
 
     def refresh(self, physical: str, compute: Callable[[], Any], policy: Policy, tags: Sequence[str] = ()) -> Any:
         """Compute and store a value whatever there is."""
@@ -107,14 +130,14 @@ class Computing:
         epochs = {}
         for key, tag in keys.items():
             entry = found.get(key) or self._begin_epoch(key)
-            if entry is None or type(entry.value) is not bytes or len(entry.value) != _EPOCH_BYTES:
+            if entry is None or type(entry.value) is not int or not 0 <= entry.value < 2**64:
                 return None
-            epochs[tag_digest(tag)] = entry.value
+            epochs[tag_digest(tag)] = entry.value.to_bytes(8, "big")
         return epochs
 
     def _begin_epoch(self, key: str) -> Entry | None:
         """Give a tag an epoch; whoever comes first wins, the others use the winner's."""
-        self._levels.add(key, urandom(_EPOCH_BYTES), TAG_TTL_S)
+        self._levels.add(key, new_epoch(), TAG_TTL_S)
         return self._levels.read(key)
 
     def _current(self, physical: str, epochs: dict[str, bytes]) -> Entry | None:
@@ -125,14 +148,25 @@ class Computing:
         self, physical: str, compute: Callable[[], Any], policy: Policy, epochs: dict[str, bytes], entry: Entry
     ) -> Any:
         """Compute anew if nobody else does; all others, and a source that fails, are served with what there is."""
+        renewed = partial(self._renewed, physical, compute, policy, epochs, entry)
+        value, is_leader = self._flights.lead(physical, renewed, epochs)
+        return value if is_leader else self._left(entry)
+
+    def _renewed(
+        self, physical: str, compute: Callable[[], Any], policy: Policy, epochs: dict[str, bytes], entry: Entry
+    ) -> Any:
         lease = None if self._is_throttled(physical) else self._levels.lease(physical)
         if lease is None:
-            self._levels.tally.count("stale_served" if entry.fresh_for <= 0 else "early_left_to_another")
-            return entry.value
+            return self._left(entry)
         try:
             return self._under(lease, physical, compute, policy, epochs)
         except Exception as error:
             return self._instead(physical, error, entry)
+
+    def _left(self, entry: Entry) -> Any:
+        """Serve what there is, because somebody else computes."""
+        self._levels.tally.count("stale_served" if entry.fresh_for <= 0 else "early_left_to_another")
+        return entry.value
 
     def _computed(
         self, physical: str, compute: Callable[[], Any], policy: Policy, epochs: dict[str, bytes], old: Entry | None

@@ -115,7 +115,7 @@ class CachedFunction:
         compute = partial(self._compute, args, kwargs)
         if cache is None or is_touched([f"{self.alias}:key:{key}", *(f"{self.alias}:tag:{tag}" for tag in tags)]):
             return compute()
-        return cache.levels.computing.value(cache.physical(key), compute, self._policy_of(cache), tags)
+        return cache.levels.computing.value(cache.physical(key), compute, self._policy_of(cache), tags, key)
 
     def _refreshed(self, args: Any, kwargs: Any) -> Any:
         cache, compute = multilevel(self.alias), partial(self._compute, args, kwargs)

@@ -18,7 +18,7 @@ class Guard(Generic[L]):
     """Call a level through a breaker that opens at the first sign of a dead server. Thread-safe.
 
     `errors` are the exceptions that mean the level failed; after those in `fatal` there is no use in asking again.
-    `on_down` is called when the breaker opens: somebody has to probe and close it.
+    `on_down` is called when the breaker opens, and while it is open: somebody has to probe and close it.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Guard(Generic[L]):
         """Return what the level answers. Raises CacheUnavailable for every failure of it."""
         if self.breaker.is_open:
             self._tally.count(f"{self.name}_skipped")
+            self._on_down()  # whoever asks it again may have been lost in a fork
             raise CacheUnavailable(f"cache level {self.name}: it does not answer; it is asked again in the background")
         try:
             return do(*args)

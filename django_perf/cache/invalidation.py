@@ -5,18 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable
 from functools import partial
-from os import urandom
 from typing import Any
 
 from django.db.models import Model
 from django.db.models.signals import post_delete, post_init, post_save
 
-from .computing import TAG_TTL_S
+from .computing import TAG_TTL_S, new_epoch
 from .decorators import multilevel
 from .pending import on_commit
 
 _SNAPSHOT = "_django_perf_state"
-_EPOCH_BYTES = 8
 _GLOB = set("*?[")
 
 Names = Callable[[Any], Iterable["str | Tag"]]
@@ -99,7 +97,7 @@ def _forget(tags: list[str], keys: list[str], alias: str) -> None:
         return
     if tags:
         # Another epoch: what was stored under the old one, or is being computed under it, is no longer found.
-        epochs = {cache.levels.keys.tag(tag): urandom(_EPOCH_BYTES) for tag in tags}
+        epochs = {cache.levels.keys.tag(tag): new_epoch() for tag in tags}
         cache.levels.write_many(epochs, TAG_TTL_S)
         cache.levels.tally.count("tags_invalidated", len(tags))
     if keys:

@@ -1,7 +1,7 @@
 """Let one process of all compute a value, and keep it only if nobody has invalidated it meanwhile.
 
-A lease is a key of its own with a short life, which its holder renews. Deleting a key deletes its lease first; a value
-is stored only under a lease that is still there.
+A lease is a key of its own with a short life, which its holder renews. Writing or deleting a key deletes its lease
+first; a value is stored only under a lease that is still there. In the table alone only deleting does.
 """
 
 from __future__ import annotations
@@ -110,7 +110,10 @@ class Renewer:
             if self._pid == os.getpid():
                 return
             self._pid = os.getpid()
-        Thread(target=self._run, name="django_perf cache leases", daemon=True).start()
+        try:
+            Thread(target=self._run, name="django_perf cache leases", daemon=True).start()
+        except RuntimeError:  # no more threads: the lease runs out if the computation takes longer
+            self._pid = 0
 
     def remove(self, lease: SharedLease) -> None:
         """Let a lease run out."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import CacheUnavailable
+from ..metrics.trace import current
 from .computing import Computing
 from .keys import Keys, to_bytes
 from .leases import Lease, MemoryLease, Renewer, SharedLease
@@ -76,6 +77,12 @@ class Levels:
             self.backplane.start()
         return self.namespace.head_at(now)
 
+    def head_to_write(self, now: float) -> str:
+        """Return the same for a write, which must not go astray under a past epoch."""
+        if self.backplane is not None:
+            self.backplane.start()
+        return self.namespace.current_head(now)
+
     # --- what the backplane says ----------------------------------------------------------------------------------
 
     def trust(self, until: float) -> None:
@@ -85,15 +92,36 @@ class Levels:
     def invalidated(self, keys: Sequence[str]) -> None:
         """Forget keys that somebody has written."""
         self.tally.count("invalidations", len(keys))
-        if self.keys.epoch in keys:
-            self.namespace.forget()
         self._evict(keys)
+        if self.keys.epoch in keys:
+            # After the eviction: the epoch would be read again from memory.
+            self.namespace.forget()
 
     def forget_all(self) -> None:
         """Forget everything: something may have been missed."""
-        self.namespace.forget()
         if self.memory is not None:
             self.memory.evict_all()
+        self.namespace.forget()
+
+    def note(self, operation: str, keys: Sequence[Any], began_ns: int | None) -> None:
+        """Count an operation (l1, l2, l3: a hit of that level; miss; set; delete), here and for the request.
+
+        `began_ns` is None for what was only a part of one.
+        """
+        elapsed = None if began_ns is None else time.monotonic_ns() - began_ns
+        # Django takes anything as a key, and formats it.
+        names = [key if key.__class__ is str else str(key) for key in keys]
+        if operation == "l1" and len(names) == 1 and elapsed is not None:
+            self.tally.hit(names[0], elapsed)
+        else:
+            self.tally.operation(operation, names, elapsed)
+        trace = current.get()
+        if trace is not None:
+            trace.cache_ns += elapsed or 0
+            if operation in ("l1", "l2", "l3"):
+                trace.cache_hits += len(names)
+            elif operation == "miss":
+                trace.cache_misses += len(names)
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -119,7 +147,7 @@ class Levels:
             entry = shared.read(physical, unanswered)
         finally:
             if token is not None:
-                self._fill_one(physical, token, entry)
+                self._fill_one(physical, token, entry, now)
         return self._look(self.local, unanswered, now).get(physical, entry) if unanswered and entry is None else entry
 
     def read_many(self, wanted: Sequence[str]) -> dict[str, Entry]:
@@ -151,7 +179,7 @@ class Levels:
         try:
             found = shared.read_many(wanted, unanswered)
         finally:
-            self._fill(tokens, found)
+            self._fill(tokens, found, now)
         # What this process wrote itself while Redis was away is newer than what the table has.
         return found | self._look(self.local, unanswered, now) if unanswered else found
 
@@ -160,22 +188,25 @@ class Levels:
             return {}
         return {physical: self.memory.begin(physical) for physical in wanted if self.keys.is_tracked(physical)}
 
-    def _memory_s(self) -> float:
-        """Return how long memory may keep an entry without asking."""
+    def _memory_s(self, level: str) -> float:
+        """Return how long memory may keep an entry of a level without asking."""
         is_told = self.backplane is not None and self.backplane.mode != "ttl"
-        return self.memory_ttl if is_told else min(self.memory_ttl, self.ttl_bound)
+        longest = self.memory_ttl if is_told else min(self.memory_ttl, self.ttl_bound)
+        # Nobody tells of a write that Redis has forgotten again before it reached the table.
+        return min(longest, LOCAL_S) if level == "l3" and self.backplane is not None else longest
 
-    def _fill(self, tokens: Mapping[str, object], found: Mapping[str, Entry]) -> None:
+    def _fill(self, tokens: Mapping[str, object], found: Mapping[str, Entry], began: float) -> None:
         for physical, token in tokens.items():
-            self._fill_one(physical, token, found.get(physical))
+            self._fill_one(physical, token, found.get(physical), began)
 
-    def _fill_one(self, physical: str, token: object, entry: Entry | None) -> None:
+    def _fill_one(self, physical: str, token: object, entry: Entry | None, began: float) -> None:
+        """Keep an entry whose reading began then: it may have ended while this thread had no processor."""
         assert self.memory is not None
-        if entry is None or entry.fresh_for <= 0:
+        ttl = 0.0 if entry is None else began - self.clock() + min(entry.fresh_for, self._memory_s(entry.level))
+        if entry is None or ttl <= 0:
             self.memory.abandon(physical, token)
             return
-        ttl = min(entry.fresh_for, self._memory_s())
-        meta = None if entry.meta is PLAIN else (entry.meta, self.clock() + entry.fresh_for)
+        meta = None if entry.meta is PLAIN else (entry.meta, began + entry.fresh_for)
         if not self.memory.fill(physical, token, entry.value, ttl, payload=entry.body, meta=meta):
             self.tally.count("fills_refused")
 
@@ -214,7 +245,9 @@ class Levels:
         """Forget keys in every level; returns how many there were. A level that is away forgets them later."""
         if self.shared is None:
             assert self.memory is not None
-            return sum(self.memory.evict(physical) for physical in physicals)
+            lived = sum(self.memory.evict(physical) for physical in physicals)
+            self.computing.forget(physicals)
+            return lived
         with _Evicting(self, physicals):
             self._evict_local(physicals)
             return self.shared.delete_many(physicals)
@@ -254,6 +287,7 @@ class Levels:
         if self.shared is None:
             assert self.memory is not None
             self.memory.evict_all()
+            self.computing.forget_all()
             return
         self.local.evict_all()
         self.namespace.rotate()
@@ -270,6 +304,7 @@ class Levels:
         if self.memory is not None:
             gone = gone or (len(self.memory) if self.shared is None else 0)
             self.memory.evict_all()
+        self.computing.forget_all()
         return gone
 
     def lease(self, physical: str) -> Lease | None:
@@ -300,20 +335,23 @@ class Levels:
         if self.memory is not None:
             for physical in physicals:
                 self.memory.evict(physical)
+        self.computing.forget(physicals)
 
     def _evict_local(self, physicals: Iterable[str]) -> None:
         for physical in physicals:
             self.local.evict(physical)
 
-    def _publish(self, physicals: Iterable[str]) -> None:
-        """Tell the other processes, where the server does not."""
-        redis = self.shared.redis if self.shared is not None else None
-        if self.backplane is not None and self.backplane.mode == "pubsub" and redis is not None:
-            keys = [to_bytes(physical) for physical in physicals]
-            try:
-                redis.call(redis.level.publish, self.backplane.channel, keys)
-            except CacheUnavailable:
-                self.tally.count("not_told")
+    def tell(self, physicals: Iterable[str]) -> None:
+        """Tell the other processes, where the server does not, or nobody knows yet whether it does."""
+        redis, backplane = self.shared.redis if self.shared is not None else None, self.backplane
+        if redis is None or backplane is None or backplane.is_told_by_server:
+            return
+        try:
+            redis.call(redis.level.publish, backplane.channel, [to_bytes(physical) for physical in physicals])
+        except CacheUnavailable:
+            self.tally.count("not_told")
+            if self.shared is not None and backplane.mode == "pubsub":  # they are told when it is deleted
+                self.shared.repairs.note(self.shared.repairs.redis, physicals)
 
 
 class _Evicting:
@@ -329,4 +367,4 @@ class _Evicting:
 
     def __exit__(self, *error: object) -> None:
         self._levels._evict(self._physicals)
-        self._levels._publish(self._physicals)
+        self._levels.tell(self._physicals)

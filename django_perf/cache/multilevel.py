@@ -14,6 +14,7 @@ from .assembly import levels_of
 from .computing import Policy
 from .keys import MAX_KEY
 from .memory import MISSING
+from .shared import Entry
 
 _FOLD_AT = 2_048
 # Keys below this length are their own physical keys.
@@ -81,7 +82,7 @@ class MultiLevelCache(BaseCache):
         self._validate(key, version)
         entry = self.levels.read_below(self.physical(key, version, now), now)
         is_hit = entry is not None and entry.fresh_for > 0
-        self._note(entry.level if entry is not None and is_hit else "miss", [key], began)
+        self.levels.note(entry.level if entry is not None and is_hit else "miss", [key], began)
         return entry.value if entry is not None and is_hit else default
 
     def _validate(self, key: str, version: int | None) -> None:
@@ -95,8 +96,14 @@ class MultiLevelCache(BaseCache):
         return self._keys.entry(head, key, self.version if version is None else version)
 
     def _physicals(self, keys: Iterable[str], version: int | None) -> dict[str, str]:
-        """Return physical key -> key."""
-        head = self.levels.head(monotonic())
+        """Return physical key -> key, for reading."""
+        return self._named(self.levels.head(monotonic()), keys, version)
+
+    def _written(self, keys: Iterable[str], version: int | None) -> dict[str, str]:
+        """Return physical key -> key, for writing."""
+        return self._named(self.levels.head_to_write(monotonic()), keys, version)
+
+    def _named(self, head: str, keys: Iterable[str], version: int | None) -> dict[str, str]:
         version = self.version if version is None else version
         found = {}
         for key in keys:
@@ -110,12 +117,16 @@ class MultiLevelCache(BaseCache):
         physicals = self._physicals(keys, version)
         entries = self.levels.read_many(list(physicals)) if physicals else {}
         fresh = {physicals[p]: entry for p, entry in entries.items() if entry.fresh_for > 0}
-        for level in ("l1", "l2", "l3"):
-            if names := [key for key, entry in fresh.items() if entry.level == level]:
-                self._note(level, names, began)
-        if missed := [key for key in physicals.values() if key not in fresh]:
-            self._note("miss", missed, began)
+        self._note_reads(physicals.values(), fresh, began)
         return {key: fresh[key].value for key in physicals.values() if key in fresh}
+
+    def _note_reads(self, keys: Iterable[str], fresh: Mapping[str, Entry], began: int) -> None:
+        """Count keys by the level that had them; the time was that of the lowest level which was asked."""
+        found: dict[str, list[str]] = {}
+        for key in keys:
+            found.setdefault(fresh[key].level if key in fresh else "miss", []).append(key)
+        for level in sorted(found):
+            self.levels.note(level, found[level], began if level == max(found) else None)
 
     def get_or_set(self, key: str, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> Any:
         """Return the value, or store what `default` is or returns; it is called once, however many ask at a time.
@@ -125,11 +136,14 @@ class MultiLevelCache(BaseCache):
         value = self.get(key, MISSING, version)
         if value is not MISSING:
             return value
-        (physical,) = self._physicals([key], version)
+        (physical,) = self._written([key], version)
         policy = Policy(self._ttl(timeout), fail_safe=self.levels.fail_safe, is_addition=True)
+        began = monotonic_ns()
         value = self.levels.computing.value(physical, default if callable(default) else lambda: default, policy)
         # Somebody may have set another one while this was computed.
-        return self.get(key, value, version)
+        entry = self.levels.read(physical)
+        self.levels.note("set", [key], began)
+        return entry.value if entry is not None and entry.fresh_for > 0 else value
 
     def has_key(self, key: str, version: int | None = None) -> bool:
         """Tell whether there is a value."""
@@ -151,19 +165,19 @@ class MultiLevelCache(BaseCache):
     ) -> list[Any]:
         """Store values; returns the keys that no shared level took."""
         began = monotonic_ns()
-        physicals = self._physicals(data, version)
+        physicals = self._written(data, version)
         if not physicals:
             return []
         failed = self.levels.write_many({p: data[key] for p, key in physicals.items()}, self._ttl(timeout))
-        self._note("set", list(physicals.values()), began)
+        self.levels.note("set", list(physicals.values()), began)
         return [physicals[p] for p in failed]
 
     def add(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """Store a value where there is none; False also when the level that decides is away."""
         began = monotonic_ns()
-        (physical,) = self._physicals([key], version)
+        (physical,) = self._written([key], version)
         is_new = self.levels.add(physical, value, self._ttl(timeout))
-        self._note("set", [key], began)
+        self.levels.note("set", [key], began)
         return is_new
 
     def incr(self, key: str, delta: Any = 1, version: int | None = None, *, ignore_key_check: bool = False) -> Any:
@@ -174,20 +188,20 @@ class MultiLevelCache(BaseCache):
         if ignore_key_check:
             self.add(key, 0, version=version)
         began = monotonic_ns()
-        (physical,) = self._physicals([key], version)
+        (physical,) = self._written([key], version)
         try:
             return self.levels.incr(physical, delta)
         except KeyError as error:
             raise ValueError(f"Key {key!r} not found") from error
         finally:
-            self._note("set", [key], began)
+            self.levels.note("set", [key], began)
 
     def touch(self, key: str, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """Give a value another life."""
         began = monotonic_ns()
-        (physical,) = self._physicals([key], version)
+        (physical,) = self._written([key], version)
         is_there = self.levels.touch(physical, self._ttl(timeout))
-        self._note("set", [key], began)
+        self.levels.note("set", [key], began)
         return is_there
 
     def delete(self, key: str, version: int | None = None) -> bool:
@@ -204,13 +218,16 @@ class MultiLevelCache(BaseCache):
         For operators: it looks at every key of the server. Matches are the server's: `*`, `?` and `[...]`.
         """
         head = self.physical("", version)
-        return self.levels.forget_pattern(head, pattern, itersize)
+        gone = self.levels.forget_pattern(head, pattern, itersize)
+        if self._keys.is_special:  # those that no process keeps in its memory
+            gone += self.levels.forget_pattern(f"untracked:{head}", pattern, itersize)
+        return gone
 
     def _delete(self, keys: Iterable[str], version: int | None) -> int:
         began = monotonic_ns()
-        physicals = self._physicals(keys, version)
+        physicals = self._written(keys, version)
         lived = self.levels.delete_many(list(physicals)) if physicals else 0
-        self._note("delete", list(physicals.values()), began)
+        self.levels.note("delete", list(physicals.values()), began)
         return lived
 
     def clear(self) -> bool:  # type: ignore[override]
@@ -228,18 +245,6 @@ class MultiLevelCache(BaseCache):
         """Return seconds; Django's sign for the default is an object."""
         seconds = self.default_timeout if timeout is DEFAULT_TIMEOUT else timeout
         return None if seconds is None else float(seconds)
-
-    def _note(self, operation: str, keys: list[str], began: int) -> None:
-        elapsed = monotonic_ns() - began
-        # Django takes anything as a key, and formats it.
-        self._tally.operation(operation, [key if key.__class__ is str else str(key) for key in keys], elapsed)
-        trace = current.get()
-        if trace is not None:
-            trace.cache_ns += elapsed
-            if operation in ("l1", "l2", "l3"):
-                trace.cache_hits += len(keys)
-            elif operation == "miss":
-                trace.cache_misses += len(keys)
 
 
 __all__ = ["CacheUnavailable", "MultiLevelCache"]

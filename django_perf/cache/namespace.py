@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from secrets import token_hex
+from secrets import randbits
 from threading import RLock
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 # How long the epoch is believed where nobody tells of its change.
 _BELIEVED_S = 1.0
-_EPOCH_BYTES = 6
+_EPOCH_BITS = 48
 
 
 class Namespace:
@@ -19,6 +19,7 @@ class Namespace:
 
     Epochs are random: a counter that starts again after a flush would bring old rows of the table back to life. The
     epoch is an entry like others, so it lies in Redis and in the table; where both have lost it, a new one is a miss.
+    It is a number, which is not sealed: processes that cannot open each other's values have to agree on it, too.
     """
 
     def __init__(self, levels: Levels) -> None:
@@ -29,8 +30,9 @@ class Namespace:
         """Begin as a new process does."""
         self._lock = RLock()
         self._generation = 0
-        self._believed_until = 0.0
-        self._last = token_hex(_EPOCH_BYTES)
+        # What keys begin with, and until when that is believed though nobody tells of a change.
+        self._believed = "", 0.0
+        self._last = randbits(_EPOCH_BITS)
         # Read without the lock by every get(): what keys begin with ("" while unknown), and the end of the trust.
         self.head = ""
         self.trusted_until = 0.0
@@ -40,41 +42,60 @@ class Namespace:
     def head_at(self, now: float) -> str:
         """Return what keys begin with."""
         head = self.head
-        if head and (now < self.trusted_until or now < self._believed_until):
+        if head and now < self.trusted_until:
             return head
-        return self._read_head(now)
+        head, until = self._believed
+        return head if now < until else self._read_head(now)
+
+    def current_head(self, now: float) -> str:
+        """Return what keys begin with; asks for it where nobody would have told of a change, unless nobody answers.
+
+        A key that is deleted under a past epoch would live on under the present one.
+        """
+        shared, backplane = self._levels.shared, self._levels.backplane
+        is_told = backplane is not None and backplane.mode != "ttl" and self.head and now < self.trusted_until
+        first = shared.redis or shared.table if shared is not None else None
+        return self.head_at(now) if first is None or first.is_open or is_told else self._read_head(now)
 
     def forget(self) -> None:
         """Ask again: the epoch has changed, or may have."""
         if self._levels.shared is not None:
             with self._lock:  # critical section: the epoch that is just being read is of no use
                 self._generation += 1
-                self.head = ""
+                self.head, self._believed = "", ("", 0.0)
 
     def rotate(self) -> None:
         """Choose another epoch, which makes all entries unreachable."""
         with self._lock:
-            self._last = token_hex(_EPOCH_BYTES)
+            self._last = randbits(_EPOCH_BITS)
         self._levels.write(self._levels.keys.epoch, self._last, None)
         self.forget()
 
     def _read_head(self, now: float) -> str:
-        generation = self._generation
-        head = self._levels.keys.head(self._epoch())
+        generation, backplane = self._generation, self._levels.backplane
+        epoch, is_certain = self._epoch()
+        head = self._levels.keys.head(f"{epoch:012x}")
         with self._lock:  # critical section: nobody has told of a change since the reading began
             if generation == self._generation:
-                self.head = head
-                self._believed_until = now + _BELIEVED_S
-                if self._levels.backplane is None or self._levels.backplane.mode == "ttl":
-                    self.trusted_until = self._believed_until
+                self._believed = head, now + _BELIEVED_S
+                self.head = head if is_certain else ""
+                if backplane is None or backplane.mode == "ttl":
+                    self.head, self.trusted_until = self._believed
         return head
 
-    def _epoch(self) -> str:
-        """Return the epoch of the shared levels; without them the last one known, or one of this process only."""
-        key, levels = self._levels.keys.epoch, self._levels
-        entry = levels.read(key)
-        if entry is None and levels.add(key, token_hex(_EPOCH_BYTES), None):
-            entry = levels.read(key)
-        if entry is not None and isinstance(entry.value, str):
+    def _epoch(self) -> tuple[int, bool]:
+        """Return the epoch of the shared levels, else the last one known; and whether its change would be told.
+
+        Not from memory: the table's epoch, which lies there too, may be older than one that Redis has forgotten.
+        """
+        key, shared, unanswered = self._levels.keys.epoch, self._levels.shared, list[str]()
+        assert shared is not None
+        entry = shared.read(key, unanswered)
+        if entry is None:
+            self._levels.add(key, randbits(_EPOCH_BITS), None)
+            entry = shared.read(key, unanswered)  # the one of whoever was first
+        if entry is not None and type(entry.value) is int:
             self._last = entry.value
-        return self._last
+        elif shared.redis is not None and not unanswered:  # something else is in its place
+            self._levels.write(key, self._last, None)
+        return self._last, entry is not None and entry.level == "l2"

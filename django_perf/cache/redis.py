@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,8 +24,18 @@ if TYPE_CHECKING:
 # first time the breaker spares the others. One retry, of a lost connection only: it was idle when the server restarted.
 _TIMEOUT_S = 0.25
 _MAX_CONNECTIONS = 20
+# A write that the network has lost is not sent again after so long, nor when its connection was given up: it would come
+# behind newer ones.
+_DROPPED_MS = 500
 _FACTORY = "django_perf.cache.redis.OwnPools"
 _SERIALIZER = "django_perf.cache.signing.SignedSerializer"
+# Holds the server's microseconds of the moment when its database was found empty.
+FIRST_SEEN = b"untracked:django_perf:first-seen"
+
+
+def lease_of(key: bytes) -> bytes:
+    """Return the key of the lease of a key, as the scripts know it too."""
+    return b"untracked:lease:" + key
 
 
 class Found(NamedTuple):
@@ -52,11 +63,15 @@ def django_redis_cache(location: Any, params: Mapping[str, Any], levels: Levels)
         local = key.removeprefix("untracked:").removeprefix(levels.keys.tracked).partition(":")[2]
         return reverse(local) if reverse is not None else local.partition(":")[2]
 
-    own = {"KEY_FUNCTION": physical, "REVERSE_KEY_FUNCTION": logical, "OPTIONS": _options(params["OPTIONS"])}
+    own = {
+        "KEY_FUNCTION": physical,
+        "REVERSE_KEY_FUNCTION": logical,
+        "OPTIONS": _options(params["OPTIONS"], str(location)),
+    }
     return RedisCache(location, {**params, **own})
 
 
-def _options(given: Mapping[str, Any]) -> dict[str, Any]:
+def _options(given: Mapping[str, Any], location: str) -> dict[str, Any]:
     """Return what django-redis gets: what the site says, and ours where it says nothing."""
     options = {
         "SOCKET_TIMEOUT": _TIMEOUT_S,
@@ -66,6 +81,8 @@ def _options(given: Mapping[str, Any]) -> dict[str, Any]:
         **given,
     }
     kwargs: dict[str, Any] = {"retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))}
+    if hasattr(socket, "TCP_USER_TIMEOUT") and not location.startswith("unix"):
+        kwargs |= {"socket_keepalive": True, "socket_keepalive_options": {socket.TCP_USER_TIMEOUT: _DROPPED_MS}}
     if options["CONNECTION_FACTORY"] == _FACTORY and "CONNECTION_POOL_CLASS" not in given:
         options["CONNECTION_POOL_CLASS"] = "redis.BlockingConnectionPool"
         kwargs |= {"max_connections": _MAX_CONNECTIONS, "timeout": _TIMEOUT_S}
@@ -115,15 +132,16 @@ class RedisLevel:
 
     def set_plain(self, key: bytes, blob: bytes, ttl_ms: int | None) -> None:
         """Store one value where nobody asks for the order."""
-        self._exchange([("SET", key, blob) if ttl_ms is None else ("SET", key, blob, "PX", ttl_ms)])
+        store = ("SET", key, blob) if ttl_ms is None else ("SET", key, blob, "PX", ttl_ms)
+        self._exchange((("UNLINK", lease_of(key)), store))
 
     def add(self, key: bytes, blob: bytes, ttl_ms: int | None) -> int:
         """Store unless there is a value that lives; returns the server's microseconds, 0 when there is one."""
         return int(self._run(scripts.ADD, [key], [blob, ttl_ms or 0]))
 
-    def carry(self, items: Sequence[tuple[bytes, bytes, int | None]]) -> None:
-        """Store (key, blob, milliseconds or None) where there is nothing at all."""
-        self._run(scripts.CARRY, [key for key, _, _ in items], _flat(items))
+    def carry(self, items: Sequence[tuple[bytes, bytes, int | None]], quiet_ms: int) -> None:
+        """Store (key, blob, milliseconds or None) where there is nothing at all, and was not emptied lately."""
+        self._run(scripts.CARRY, [FIRST_SEEN, *(key for key, _, _ in items)], [quiet_ms * 1_000, *_flat(items)])
 
     def replace(self, key: bytes, expected: bytes, blob: bytes) -> int:
         """Put a value in the place of a certain other one for what is left of its life; returns the stamp, or 0."""
@@ -143,6 +161,10 @@ class RedisLevel:
         """Forget keys, or bury them; returns how many lived, and the server's microseconds."""
         lived, stamp = self._run(scripts.DELETE, keys, [tombstone_ms])
         return int(lived), int(stamp)
+
+    def bury_old(self, items: Sequence[tuple[bytes, bytes]], tombstone_ms: int) -> None:
+        """Put tombstones in the place of certain (key, blob), and where there is nothing."""
+        self._run(scripts.BURY_OLD, [key for key, _ in items], [*(blob for _, blob in items), tombstone_ms])
 
     def take_lease(self, key: bytes, token: bytes, ms: int) -> bool:
         """Take a lease where nobody has it."""
@@ -223,4 +245,5 @@ def _flat(items: Sequence[tuple[bytes, bytes, int | None]]) -> list[Any]:
 
 
 def _found(blob: Any, ttl: Any) -> Found | None:
-    return Found(blob, None if ttl < 0 else ttl) if isinstance(blob, bytes) else None
+    # -2: it ended between the two commands. For ever is -1.
+    return Found(blob, None if ttl == -1 else ttl) if isinstance(blob, bytes) and ttl != -2 else None

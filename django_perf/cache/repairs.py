@@ -28,8 +28,11 @@ class Dirt:
     """Hold the keys that a level may have wrong. Thread-safe; beyond 10,000 of them all keys count as dirty."""
 
     def __init__(self) -> None:
-        self._keys: dict[str, None] = {}
+        # Key -> the mark of the last time that it was noted.
+        self._keys: dict[str, int] = {}
         self._lock = RLock()
+        # Grows with every note; whoever is about to write or delete keys takes it before, for done().
+        self.mark = 0
         self.is_everything = False
 
     def __bool__(self) -> bool:
@@ -45,18 +48,20 @@ class Dirt:
     def add(self, keys: Iterable[str]) -> None:
         """Note keys."""
         with self._lock:
+            self.mark += 1
             for key in keys:
-                self._keys[key] = None
+                self._keys[key] = self.mark
             self.is_everything = self.is_everything or len(self._keys) > _MAX_KEYS
             if self.is_everything:
                 self._keys.clear()
 
-    def done(self, keys: Iterable[str]) -> None:
-        """Forget keys that have been written or deleted."""
+    def done(self, keys: Iterable[str], mark: int) -> None:
+        """Forget keys that have been written or deleted, but for what was noted after that mark."""
         if self._keys:
             with self._lock:
                 for key in keys:
-                    self._keys.pop(key, None)
+                    if self._keys.get(key, mark + 1) <= mark:
+                        del self._keys[key]
 
     def some(self) -> list[str]:
         """Return the oldest keys."""
@@ -73,6 +78,8 @@ class Repairs:
         self.on_return: Callable[[], None] = lambda: None
         # Called when nobody knows any more which keys are wrong: the cache has to be cleared.
         self.on_overflow: Callable[[], None] = lambda: None
+        # Called with keys that have been deleted in Redis: the other processes have to know.
+        self.on_mended: Callable[[Iterable[str]], None] = lambda keys: None
         self.redis, self.table = Dirt(), Dirt()
         self._lock = RLock()
         self._pid = 0
@@ -85,8 +92,13 @@ class Repairs:
         self._pid = 0
         for dirt in (self.redis, self.table):
             dirt._lock = RLock()
-        if self.redis or self.table:
+        if self._is_needed():
             self.start()
+
+    def note(self, dirt: Dirt, keys: Iterable[str]) -> None:
+        """Have keys deleted in a level that may have them wrong, whatever it was that it could not do."""
+        dirt.add(keys)
+        self.start()
 
     def start(self) -> None:
         """Begin to mend, unless this process does already."""
@@ -119,11 +131,11 @@ class Repairs:
     def mend(self) -> None:
         """Ask the levels that are away, and delete in those that answer what is dirty there."""
         redis, table = self._shared.redis, self._shared.table
+        if table is not None and (table.is_open or self.table):
+            self._attempt(table, lambda: table.level.get_many(_ANY), self.mend_table, lambda: self._back(table))
         if redis is not None and (redis.is_open or self.redis):
             # Twice: by the second answer the server has done what lay in the buffers of the connections given up.
             self._attempt(redis, redis.level.ping, redis.level.ping, self.mend_redis, lambda: self._back(redis))
-        if table is not None and (table.is_open or self.table):
-            self._attempt(table, lambda: table.level.get_many(_ANY), self.mend_table, lambda: self._back(table))
         if self.redis.is_everything or self.table.is_everything:
             self._start_over()
 
@@ -150,22 +162,31 @@ class Repairs:
     def mend_redis(self) -> None:
         """Delete in Redis what is dirty there. Raises what redis-py raises."""
         assert self._shared.redis is not None
+        mark = self.redis.mark
         while keys := self.redis.some():
             self._shared.redis.level.delete([to_bytes(key) for key in keys], self._shared.buried_ms)
-            self.redis.done(keys)
+            self.redis.done(keys, mark)
+            self.on_mended(keys)
+            mark = self.redis.mark
 
     def mend_table(self) -> None:
         """Delete in the table what is dirty there. Raises what the database raises."""
         assert self._shared.table is not None
+        mark = self.table.mark
         while keys := self.table.some():
+            old = self._shared.table.level.get_many(keys)
             self._shared.table.level.delete_many(keys, now_us() if self._shared.redis is not None else None)
-            self.table.done(keys)
+            self._shared.bury_old({key: row.value for key, row in old.items()})
+            self.table.done(keys, mark)
+            mark = self.table.mark
 
     def _start_over(self) -> None:
         """Nobody knows which keys are wrong: make all of them unreachable, in every level that there is."""
         if not any(guard is not None and guard.is_open for guard in (self._shared.redis, self._shared.table)):
-            self.redis.is_everything = self.table.is_everything = False
+            marks = self.redis.mark, self.table.mark
             self.on_overflow()
+            if marks == (self.redis.mark, self.table.mark):  # else even that could not be written
+                self.redis.is_everything = self.table.is_everything = False
 
 
 def now_us() -> int:

@@ -14,6 +14,7 @@ class Script:
 
 
 # A sealed value begins with 0x81 and its grace; what is left of its physical life is more than that while it lives.
+# What is being computed was begun before a key is written or deleted: its lease ends, and it is not stored.
 _LIVES = """
 local function lives(key)
   local blob = redis.call('GET', key)
@@ -24,8 +25,13 @@ local function lives(key)
   end
   return blob
 end
+local function end_lease(key)
+  redis.call('UNLINK', 'untracked:lease:' .. key)
+end
 local function put(key, blob, ttl)
   if tonumber(ttl) > 0 then redis.call('SET', key, blob, 'PX', ttl) else redis.call('SET', key, blob) end
+  -- Not before: a script that has written may write on where the memory is full.
+  end_lease(key)
 end
 local function stamp()
   local time = redis.call('TIME')
@@ -47,18 +53,32 @@ put(KEYS[1], ARGV[1], ARGV[2])
 return stamp()
 """
 )
-CARRY = Script("""
-for i, key in ipairs(KEYS) do
-  local ttl = tonumber(ARGV[2 * i])
-  if ttl > 0 then redis.call('SET', key, ARGV[2 * i - 1], 'NX', 'PX', ttl)
-  else redis.call('SET', key, ARGV[2 * i - 1], 'NX') end
+# The first key holds when this database was first seen: an emptied one may have forgotten a write, or a tombstone,
+# whose writer has not reached the table yet. The first argument is how long that may last, in microseconds.
+CARRY = Script(
+    _LIVES
+    + """
+local now = stamp()
+local since = redis.call('GET', KEYS[1])
+if not since then
+  redis.call('SET', KEYS[1], now)
+  return 0
 end
-""")
+if now - since < tonumber(ARGV[1]) then return 0 end
+for i = 2, #KEYS do
+  local ttl = tonumber(ARGV[2 * i - 1])
+  if ttl > 0 then redis.call('SET', KEYS[i], ARGV[2 * i - 2], 'NX', 'PX', ttl)
+  else redis.call('SET', KEYS[i], ARGV[2 * i - 2], 'NX') end
+end
+return 1
+"""
+)
 REPLACE = Script(
     _LIVES
     + """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
+end_lease(KEYS[1])
 return stamp()
 """
 )
@@ -71,6 +91,7 @@ if blob and string.match(blob, '^-?%d+$') then
   -- What does not fit into 64 bits is an error, and no change.
   if type(redis.pcall('INCRBY', KEYS[1], ARGV[1])) == 'number' then
     blob, is_changed = redis.call('GET', KEYS[1]), 1
+    end_lease(KEYS[1])
   end
 end
 return {blob, stamp(), is_changed}
@@ -93,10 +114,19 @@ DELETE = Script(
 local lived = 0
 for _, key in ipairs(KEYS) do
   if lives(key) then lived = lived + 1 end
-  redis.call('UNLINK', 'untracked:lease:' .. key)
+  end_lease(key)
   if tonumber(ARGV[1]) > 0 then put(key, '\\128', ARGV[1]) else redis.call('UNLINK', key) end
 end
 return {lived, stamp()}
+"""
+)
+BURY_OLD = Script(
+    _LIVES
+    + """
+for i, key in ipairs(KEYS) do
+  local blob = redis.call('GET', key)
+  if not blob or blob == ARGV[i] then put(key, '\\128', ARGV[#ARGV]) end
+end
 """
 )
 RENEW_LEASE = Script("""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from fnmatch import translate
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -116,13 +117,17 @@ class Shared:
             return
         good = [p for p, row in rows.items() if self._take(found, p, row.value, row.ttl_ms, "l3")]
         if self._clock() - began < _CARRY_S:
-            self._carry([(to_bytes(p), rows[p].value, rows[p].ttl_ms) for p in good if not self.repairs.redis.has(p)])
+            lasting = [p for p in good if rows[p].ttl_ms != 0 and not self.repairs.redis.has(p)]
+            self._carry([(to_bytes(p), rows[p].value, rows[p].ttl_ms) for p in lasting])
 
     def _carry(self, items: Sequence[Item]) -> None:
-        """Take rows up to Redis, with what is left of their life, where there is nothing, not even a tombstone."""
+        """Take rows up to Redis, with what is left of their life, where there is nothing, not even a tombstone.
+
+        Redis takes none for as long as a tombstone lasts after it was emptied: it has forgotten what was buried.
+        """
         if self.redis is not None and items and not self.redis.is_open:
             try:
-                self.redis.call(self.redis.level.carry, items)
+                self.redis.call(self.redis.level.carry, items, _BURIED_MS)
             except CacheUnavailable:
                 self._tally.count("not_carried")
 
@@ -157,10 +162,10 @@ class Shared:
         """Store what was sealed; False when Redis, or without one the table, did not take it."""
         is_kept, stamp = True, None
         if self.redis is not None:
-            stamp = now_us()
+            stamp, mark = now_us(), self.repairs.redis.mark
             try:
                 stamp = self._set(list(items.values())) or stamp
-                self.repairs.redis.done(items)
+                self.repairs.redis.done(items, mark)
             except CacheUnavailable:
                 is_kept = False
                 self._not_written(items)
@@ -178,19 +183,20 @@ class Shared:
         if self.table is None:
             return False
         named = [(physical, blob, ttl_ms) for physical, (_, blob, ttl_ms) in items.items()]
+        mark = self.repairs.table.mark
         try:
             self.table.call(self.table.level.set_many, named, stamp)
         except CacheUnavailable:
-            self.repairs.table.add(items)
+            self.repairs.note(self.repairs.table, items)
             return False
-        self.repairs.table.done(items)
+        self.repairs.table.done(items, mark)
         return True
 
     def _not_written(self, physicals: Iterable[str]) -> None:
         """Redis may hold an older value: take it away, at once where it merely refused to store, else later."""
         assert self.redis is not None
         self._tally.count("not_written")
-        self.repairs.redis.add(physicals)
+        self.repairs.note(self.repairs.redis, physicals)
         if not self.redis.is_open:
             with suppress(CacheUnavailable):
                 self.redis.call(self.repairs.mend_redis)
@@ -205,9 +211,12 @@ class Shared:
             try:
                 lived, stamp = self.bury(physicals, self.buried_ms)
             except CacheUnavailable:
-                self.repairs.redis.add(physicals)
+                self.repairs.note(self.repairs.redis, physicals)
                 lived = len(physicals)
-        return max(lived, self._delete_in_table(physicals, stamp))
+        lived_below = self._delete_in_table(physicals, stamp)
+        if lived_below is None:
+            self._bury_longer(physicals)
+        return max(lived, lived_below or 0)
 
     def _end_leases_in_table(self, physicals: Iterable[str]) -> None:
         """Refuse what is being computed; first, so that nothing is stored behind the deletion that follows."""
@@ -218,21 +227,22 @@ class Shared:
     def bury(self, physicals: Iterable[str], buried_ms: int | None = None) -> tuple[int, int]:
         """Delete keys in Redis; returns how many there were and the stamp. Raises CacheUnavailable."""
         assert self.redis is not None
-        keys = [to_bytes(physical) for physical in physicals]
+        keys, mark = [to_bytes(physical) for physical in physicals], self.repairs.redis.mark
         answer = self.redis.call(self.redis.level.delete, keys, self.buried_ms if buried_ms is None else buried_ms)
-        self.repairs.redis.done(physicals)
+        self.repairs.redis.done(physicals, mark)
         return answer
 
-    def _delete_in_table(self, physicals: Sequence[str], stamp: int | None) -> int:
+    def _delete_in_table(self, physicals: Sequence[str], stamp: int | None) -> int | None:
+        """Delete rows; returns how many lived, None when the table is away."""
         if self.table is None:
             return 0
+        mark = self.repairs.table.mark
         try:
             lived = self.table.call(self.table.level.delete_many, physicals, stamp)
         except CacheUnavailable:
-            self.repairs.table.add(physicals)
-            self._bury_longer(physicals)
-            return 0
-        self.repairs.table.done(physicals)
+            self.repairs.note(self.repairs.table, physicals)
+            return None
+        self.repairs.table.done(physicals, mark)
         return lived
 
     def _bury_longer(self, physicals: Sequence[str]) -> None:
@@ -241,20 +251,45 @@ class Shared:
             try:
                 self.bury(physicals, _LONG_BURIED_MS)
             except CacheUnavailable:
-                self.repairs.redis.add(physicals)
+                self.repairs.note(self.repairs.redis, physicals)
+
+    def bury_old(self, blobs: Mapping[str, bytes]) -> None:
+        """See that no row that has just been deleted lives on in Redis, where somebody may have carried it."""
+        if self.redis is not None and blobs:
+            items = [(to_bytes(physical), blob) for physical, blob in blobs.items()]
+            try:
+                self.redis.call(self.redis.level.bury_old, items, self.buried_ms)
+            except CacheUnavailable:
+                self.repairs.note(self.repairs.redis, blobs)
 
     def forget_pattern(self, head: str, pattern: str, step: int, delete: Callable[[list[str]], object]) -> int:
-        """Look for the keys that begin with `head` and then match, and delete them; returns how many there were."""
+        """Look for the keys that begin with `head` and then match, and delete them; returns how many there were.
+
+        Keys that are being computed for the first time have only a lease, which goes with them.
+        """
         gone = 0
         if self.redis is not None:
-            glob = to_bytes(escaped(head) + pattern)
-            forget = lambda keys: delete([from_bytes(key) for key in keys])  # noqa: E731
-            gone = self.redis.call(self.redis.level.each_match, glob, forget, step)
+            globs = (to_bytes(escaped(start) + pattern) for start in (head, lease_key(head)))
+            forget = lambda keys: delete([from_bytes(key).removeprefix(lease_key("")) for key in keys])  # noqa: E731
+            gone, _ = (self.redis.call(self.redis.level.each_match, glob, forget, step) for glob in globs)
         if self.table is not None:
-            matches = re.compile(translate(pattern)).match
-            is_match = lambda key: matches(key.removeprefix(head)) is not None  # noqa: E731
-            gone = max(gone, self.table.call(self.table.level.delete_prefix, head, is_match, step))
+            rows = self._matching_rows(self.table, head, pattern, step)
+            for first in range(0, len(rows), step):  # by way of Redis: somebody may be carrying them there
+                delete(rows[first : first + step])
+            gone = max(gone, len(rows))
         return gone
+
+    def _matching_rows(self, table: Guard[DatabaseLevel], head: str, pattern: str, step: int) -> list[str]:
+        matches, found = re.compile(translate(pattern)).match, list[str]()
+
+        def note(start: str, key: str) -> bool:
+            if matches(key.removeprefix(start)):
+                found.append(key.removeprefix(lease_key("")))
+            return False
+
+        for start in (head, lease_key(head)):
+            table.call(table.level.delete_prefix, start, partial(note, start), step)
+        return list(dict.fromkeys(found))
 
     # --- what only one level can say ------------------------------------------------------------------------------
 
@@ -263,25 +298,43 @@ class Shared:
         try:
             if self.redis is not None:
                 return self._add_in_redis(physical, item)
-            assert self.table is not None
-            return self.table.call(self.table.level.add, physical, *item[1:])
+            return self._add_to_table(physical, item)
         except CacheUnavailable:
             return False
 
+    def _add_to_table(self, physical: str, item: Item) -> bool:
+        """Store a row where none lives; one in its grace lives for the table, and for nobody else."""
+        assert self.table is not None
+        if self._is_dead_in_table(physical):
+            self.table.call(self.table.level.delete_many, [physical])
+        return self.table.call(self.table.level.add, physical, *item[1:])
+
+    def _is_dead_in_table(self, physical: str) -> bool:
+        """Tell whether a row is in its grace; one that is wrong is mended first. Raises CacheUnavailable."""
+        assert self.table is not None
+        if self.repairs.table.has(physical):
+            self.table.call(self.repairs.mend_table)
+        entry = self.read(physical, [])
+        return entry is not None and entry.fresh_for <= 0
+
     def _add_in_redis(self, physical: str, item: Item) -> bool:
         assert self.redis is not None
-        self._bring_up(physical)
+        if self._bring_up(physical):
+            return False
         stamp = self.redis.call(self.redis.level.add, *item)
         if stamp:
             self._set_in_table({physical: item}, stamp)
         return bool(stamp)
 
-    def _bring_up(self, physical: str) -> None:
-        """See that Redis decides about what is true: without dirt, and with what only the table has left."""
+    def _bring_up(self, physical: str) -> bool:
+        """See that Redis decides about what is true: without dirt, and with what only the table has left.
+
+        Returns whether there is something that lives; with Redis alone it is not asked for that.
+        """
         if self.repairs.redis.has(physical):
             self.bury([physical])
-        if self.table is not None:
-            self.read_many([physical], [])
+        entry = self.read_many([physical], []).get(physical) if self.table is not None else None
+        return entry is not None and entry.fresh_for > 0
 
     def incr(self, physical: str, delta: Any) -> Any:
         """Add to a value; returns the sum. Raises KeyError without one, CacheUnavailable, and what adding raises."""
@@ -313,6 +366,8 @@ class Shared:
     def _incr_in_table(self, physical: str, delta: Any) -> Any:
         assert self.table is not None
         totals = []
+        if self._is_dead_in_table(physical):
+            raise KeyError(physical)
 
         def change(blob: bytes) -> bytes:
             opened = self._opened(physical, blob)
@@ -330,8 +385,7 @@ class Shared:
         ttl_ms = None if ttl is None else max(1, round(ttl * 1e3))
         try:
             if self.redis is None:
-                assert self.table is not None
-                return self.table.call(self.table.level.touch, physical, ttl_ms)
+                return self._touch_in_table_alone(physical, ttl_ms)
             self._bring_up(physical)
             grace = self.redis.call(self.redis.level.touch, to_bytes(physical), ttl_ms)
         except CacheUnavailable:
@@ -340,12 +394,20 @@ class Shared:
             self._touch_in_table(physical, None if ttl_ms is None else ttl_ms + grace)
         return grace is not None
 
+    def _touch_in_table_alone(self, physical: str, ttl_ms: int | None) -> bool:
+        assert self.table is not None
+        if self._is_dead_in_table(physical):
+            return False
+        row = self.table.call(self.table.level.get_many, [physical]).get(physical)
+        grace = 0 if row is None else grace_ms(row.value)
+        return self.table.call(self.table.level.touch, physical, None if ttl_ms is None else ttl_ms + grace)
+
     def _touch_in_table(self, physical: str, ttl_ms: int | None) -> None:
         assert self.table is not None
         try:
             self.table.call(self.table.level.touch, physical, ttl_ms)
         except CacheUnavailable:
-            self.repairs.table.add([physical])
+            self.repairs.note(self.repairs.table, [physical])
 
     # --- leases ---------------------------------------------------------------------------------------------------
 
@@ -379,14 +441,13 @@ class Shared:
         key = lease_bytes(physical)
         stamp = self.redis.call(self.redis.level.store_leased, key, token, item, only_new)
         if stamp:
-            self.repairs.redis.done([physical])
             self._set_in_table({physical: item}, stamp)
         return bool(stamp)
 
     def _store_leased_in_table(self, physical: str, token: bytes, item: Item, only_new: bool) -> bool:
         assert self.table is not None
         if only_new:
-            is_stored = self.table.call(self.table.level.add, physical, *item[1:])
+            is_stored = self._add_to_table(physical, item)
         else:
             self.table.call(self.table.level.set_many, [(physical, *item[1:])])
             is_stored = True

@@ -99,10 +99,14 @@ class Tally:
         if len(self.l1_hits) >= _FOLD_AT:
             self.fold()
 
-    def operation(self, name: str, keys: list[str], elapsed_ns: int) -> None:
-        """Count an operation that went beyond memory: `l2`, `l3`, `miss` and `set`, `delete` also count their keys."""
+    def operation(self, name: str, keys: list[str], elapsed_ns: int | None) -> None:
+        """Count an operation: `l1`, `l2`, `l3`, `miss`, `set` and `delete` also count their keys.
+
+        None for the time of what was only a part of an operation.
+        """
         with self._lock:
-            self._times(name).add_all((elapsed_ns,))
+            if elapsed_ns is not None:
+                self._times(name).add_all((elapsed_ns,))
             if name in Reads.__slots__:
                 for key in keys:
                     reads = self._reads(key)

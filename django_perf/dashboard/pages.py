@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..metrics.catalog import POOL, POOL_HOLD, REQUEST, SITE, Kind
+from ..metrics.catalog import CACHE, CACHE_EVENT, POOL, POOL_HOLD, REQUEST, SITE, Kind
+from ..reports.cache import CACHE_KEYS, CACHE_PROCESSES, CACHES, HITS, TROUBLES
 from ..reports.exceptions import EXCEPTIONS
 from ..reports.health import Health, health
 from ..reports.pool import POOL_PROCESSES, POOLS
@@ -22,8 +23,10 @@ from .charts import Chart, Line
 
 _ROWS = 50
 _FEW_ROWS = 10
+_FEW_NOTES = 5
 # Five points make no line: a short range is charted with the hour around it.
 _LEAST_CHART_MINUTES = 60
+_NO_CACHE = 'No process has a cache of django_perf in this time: CACHES takes "django_perf.cache.MultiLevelCache".'
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,67 @@ def _pool_charts(snapshot: Snapshot, window: Window) -> list[Chart]:
     ]
 
 
+def cache(snapshot: Snapshot, since: str) -> Page:
+    """Return the page of the caches: who answers the reads, and how fast the shared level is."""
+    window = last(since)
+    tables = [report.table(snapshot, window, None, _ROWS) for report in (CACHES, CACHE_KEYS, CACHE_PROCESSES)]
+    fleet, keys, _ = tables
+    notes = [f"{row['alias']}: {row['advice']}." for row in fleet.rows if row["advice"]]
+    notes += [f"{row['alias']}, {row['pattern']}: {row['advice']}." for row in keys.rows if row["advice"]][:_FEW_NOTES]
+    for table in (fleet, keys):  # advice stands above, as that on pools does
+        table.columns.pop()
+    figures = [_cache_figures(snapshot, one) for one in (window, window.before)]
+    labels = ("Reads", "per_s"), ("Hit ratio", "ratio"), ("From memory (L1)", "ratio"), ("L2 p95", "us")
+    cards = [_card(*label, index, figures, index == 3) for index, label in enumerate(labels)]
+    cards.append(_card("Failed or skipped", "count", 4, figures))
+    held = f"{text_of(fleet.totals['entries'], 'count')} entries"
+    cards.append(Card("In memory now", text_of(fleet.totals["bytes"], "bytes"), held, "calm"))
+    charts = _cache_charts(snapshot, _charted(window))
+    return Page(window, health(snapshot, window), cards, charts, tables, notes if fleet.rows else [_NO_CACHE])
+
+
+def _cache_figures(snapshot: Snapshot, window: Window) -> list[float | None]:
+    """Return reads per second, hit ratio, share of memory, p95 of L2 in microseconds, failures."""
+    ended: dict[str, Sum] = {how: Sum() for how in (*HITS, "miss")}
+    for (_, how), sum_ in snapshot.sums(CACHE, window.span).items():
+        if how in ended:
+            ended[how].merge(sum_)
+    keys = {how: sum_.counter(CACHE, "keys") for how, sum_ in ended.items()}
+    events = _total(snapshot, CACHE_EVENT, window, None)
+    failed = float(sum(events.counter(CACHE_EVENT, name) for name in TROUBLES))
+    p95 = ended["l2"].quantiles((0.95,))[0] / 1_000 if ended["l2"].count else None
+    if not (reads := sum(keys.values())):
+        return [0.0, None, None, p95, failed]
+    return [reads / window.seconds, 1 - keys["miss"] / reads, keys["l1"] / reads, p95, failed]
+
+
+def _cache_charts(snapshot: Snapshot, charted: Window) -> list[Chart]:
+    length = len(_settled(snapshot.points(CACHE, charted.span, charted.step), charted.now))
+    ended = {how: snapshot.points(CACHE, charted.span, charted.step, _ended(how))[:length] for how in (*HITS, "miss")}
+    times = [minute * 60 for minute, _ in ended["l2"]]
+    seconds = _seconds(times, charted)
+    names = ("L1", "1"), ("L2", "2"), ("L3", "3"), ("misses", "bad")
+    reads = [
+        Line(*name, [sum_.counter(CACHE, "keys") / each for (_, sum_), each in zip(points, seconds, strict=True)])
+        for name, points in zip(names, ended.values(), strict=True)
+    ]
+    below = [[ns / 1e6 for ns in sum_.quantiles(QUANTILES)] if sum_.count else [None] * 3 for _, sum_ in ended["l2"]]
+    latency = [Line(f"p{q * 100:g}", str(n + 1), [one[n] for one in below]) for n, q in enumerate(QUANTILES)]
+    return [
+        Chart("reads", "Reads by the level that answered", "per_s", times, reads),
+        Chart("below", "Reads from L2", "ms", times, latency),
+    ]
+
+
+def _ended(how: str) -> Wanted:
+    return lambda labels: labels[1] == how
+
+
+def _seconds(times: Sequence[int], window: Window) -> list[float]:
+    """Return how long each step of a chart is: the last one may not be over."""
+    return [max(1.0, min(window.step * 60, window.now - time)) for time in times]
+
+
 def _quantile_ms(points: Sequence[tuple[int, Sum]], index: int) -> list[float | None]:
     return [sum_.quantiles(QUANTILES)[index] / 1_000 if sum_.count else None for _, sum_ in points]
 
@@ -201,7 +265,7 @@ def _settled(points: list[tuple[int, Sum]], now: float) -> list[tuple[int, Sum]]
 def _charts(kind: Kind, points: list[tuple[int, Sum]], window: Window) -> list[Chart]:
     times = [minute * 60 for minute, _ in points]
     sums = [sum_ for _, sum_ in points]
-    seconds = [max(1.0, min(window.step * 60, window.now - time)) for time in times]
+    seconds = _seconds(times, window)
     rate = [sum_.count / length for sum_, length in zip(sums, seconds, strict=True)]
     errors = [sum_.counter(kind, "errors") / length for sum_, length in zip(sums, seconds, strict=True)]
     quantiles = [[value / 1_000 for value in sum_.quantiles(QUANTILES)] if sum_.count else [None] * 3 for sum_ in sums]

@@ -48,6 +48,13 @@ def pool(request: HttpRequest, site: AdminSite) -> HttpResponse:
     return _respond(request, site, "pool", since, context, lambda snapshot: pages.pool(snapshot, since))
 
 
+def cache(request: HttpRequest, site: AdminSite) -> HttpResponse:
+    """Show the caches."""
+    since = request.GET.get("since") or _DEFAULT_RANGE
+    context = {"title": "Caches", "page_name": "cache"}
+    return _respond(request, site, "cache", since, context, lambda snapshot: pages.cache(snapshot, since))
+
+
 def _respond(
     request: HttpRequest,
     site: AdminSite,

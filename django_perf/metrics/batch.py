@@ -13,7 +13,9 @@ from ..exceptions import DamagedPayload, UnknownPayload
 from .aggregate import Key, Table, pack_aggregates, unpack_aggregate
 from .frame import Frame
 
-VERSION = 2
+VERSION = 3
+# From here on a new version has only meant new kinds: while workers are replaced one by one, both are read.
+_OLDEST = 2
 _LENGTH_BYTES = 4
 
 
@@ -81,8 +83,9 @@ def split(payload: bytes) -> tuple[list[bytes], Frame]:
 
     Raises UnknownPayload for a version of the future, DamagedPayload for anything else that cannot be read.
     """
-    if not payload or payload[0] != VERSION:
-        raise UnknownPayload(f"payload version {payload[:1].hex() or 'missing'}, this code reads {VERSION}")
+    if not payload or not _OLDEST <= payload[0] <= VERSION:
+        known = f"{_OLDEST} to {VERSION}"
+        raise UnknownPayload(f"payload version {payload[:1].hex() or 'missing'}, this code reads {known}")
     start = 1 + _LENGTH_BYTES
     end = start + int.from_bytes(payload[1:start], "big")
     try:

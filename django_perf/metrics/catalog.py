@@ -41,7 +41,20 @@ class Kind:
     rolls_into: Kind | None = None
 
 
-_REQUEST_COUNTERS = ("errors", "aborted", "cpu_us", "cpu_count", "bytes_in", "bytes_out", "queries", "db_us")
+_REQUEST_COUNTERS = (
+    "errors",
+    "aborted",
+    "cpu_us",
+    "cpu_count",
+    "bytes_in",
+    "bytes_out",
+    "queries",
+    "db_us",
+    # Keys that a cache had and had not, and the time of its calls.
+    "cache_hits",
+    "cache_misses",
+    "cache_us",
+)
 _ROUTES = Cap(("route",), 500, ("route",))
 _SHAPES = Cap(("sql",), 2_000, ("sql",))
 _PAIRS = Cap(("route", "method", "alias", "sql"), 5_000, ("route", "method"))
@@ -149,7 +162,75 @@ POOL_HOLD = Kind(
     labels=("alias",),
     caps=(_ALIASES,),
 )
+CACHE = Kind(
+    11,
+    "cache",
+    "ns",
+    "Calls of a cache, by alias and by how they ended: l1, l2, l3 (the level that had the value), miss, set, delete.",
+    labels=("alias", "operation"),
+    counters=("keys",),
+    # There are six operations.
+    caps=(_ALIASES,),
+)
+CACHE_KEY = Kind(
+    12,
+    "cache_key",
+    "",
+    "Keys of a cache, by pattern: what the levels had, what none had, what was written. The value is always 0.",
+    labels=("alias", "pattern"),
+    counters=("l1", "l2", "l3", "miss", "set", "delete"),
+    caps=(_ALIASES, Cap(("alias", "pattern"), 500, ("pattern",))),
+)
+CACHE_EVENT = Kind(
+    13,
+    "cache_event",
+    "",
+    "What else happened in a cache. The value is always 0: one series for each alias, whatever happens.",
+    labels=("alias",),
+    counters=(
+        # Memory: what left it and why, what it did not take.
+        "evicted_entries",
+        "evicted_bytes",
+        "expired",
+        "too_big",
+        "refused",
+        "broken",
+        "reentered",
+        "fills_refused",
+        "invalidations",
+        # The levels below.
+        "redis_failed",
+        "redis_skipped",
+        "table_failed",
+        "table_skipped",
+        "not_written",
+        "not_told",
+        "not_carried",
+        "foreign",
+        # Computing and tags.
+        "stampede_avoided",
+        "stale_served",
+        "fail_safe_served",
+        "early_left_to_another",
+        "store_refused",
+        "tags_invalidated",
+    ),
+    caps=(_ALIASES,),
+)
 
-KINDS = {
-    kind.name: kind for kind in (SITE, REQUEST, QUERY, ENDPOINT_QUERY, EXCEPTION, BLOCK, PROCESS, LOSS, POOL, POOL_HOLD)
-}
+_ALL = (
+    SITE,
+    REQUEST,
+    QUERY,
+    ENDPOINT_QUERY,
+    EXCEPTION,
+    BLOCK,
+    PROCESS,
+    LOSS,
+    POOL,
+    POOL_HOLD,
+    CACHE,
+    CACHE_KEY,
+    CACHE_EVENT,
+)
+KINDS = {kind.name: kind for kind in _ALL}

@@ -149,7 +149,8 @@ class Recorder:
     def _read_sources(self) -> None:
         for read in self._sources:
             try:
-                self._commit(list(read()))
+                if entries := list(read()):  # an empty commit would make an empty minute
+                    self._commit(entries)
             except Exception as error:
                 self.lost("error", f"source {read.__module__}: {type(error).__name__}")
 

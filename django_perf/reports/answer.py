@@ -9,6 +9,7 @@ from typing import Any
 from ..store.alias import store_alias
 from ..store.reader import Snapshot, consistent
 from .blocks import BLOCKS
+from .cache import CACHE_KEYS, CACHE_PROCESSES, CACHES
 from .health import Health, health
 from .pool import POOL_PROCESSES, POOLS
 from .process import PROCESSES
@@ -18,7 +19,18 @@ from .requests import REQUESTS
 from .window import Window, moment
 
 REPORTS: dict[str, Report[Any]] = {
-    report.name: report for report in (REQUESTS, QUERIES, BLOCKS, PROCESSES, POOLS, POOL_PROCESSES)
+    report.name: report
+    for report in (
+        REQUESTS,
+        QUERIES,
+        BLOCKS,
+        PROCESSES,
+        POOLS,
+        POOL_PROCESSES,
+        CACHES,
+        CACHE_KEYS,
+        CACHE_PROCESSES,
+    )
 }
 
 

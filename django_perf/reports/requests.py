@@ -39,6 +39,12 @@ class Endpoint:
         known = self.counter("cpu_count")
         return self.counter("cpu_us") / known / 1_000 if known else None
 
+    def cache_hit_ratio(self) -> float | None:
+        """Return the part of the keys asked for that a cache had, None where none was asked for."""
+        hits = self.counter("cache_hits")
+        reads = hits + self.counter("cache_misses")
+        return hits / reads if reads else None
+
     def error_rate(self) -> float:
         """Return errors per request."""
         return self.per_request("errors")
@@ -85,6 +91,8 @@ REQUESTS = Report[Endpoint](
         Column("rate_per_s", "Rate", "per_s", lambda row: row.sum.count / row.seconds),
         Column("queries_per_request", "Queries", "number", lambda row: row.per_request("queries")),
         Column("db_ms", "Database", "ms", lambda row: row.per_request("db_us") / 1_000),
+        Column("cache_hit_ratio", "Cache hits", "ratio", Endpoint.cache_hit_ratio, is_detail=True),
+        Column("cache_ms", "Cache", "ms", lambda row: row.per_request("cache_us") / 1_000, is_detail=True),
         Column("cpu_ms", "CPU", "ms", Endpoint.cpu_ms, is_detail=True),
         Column("bytes_out", "Sent", "bytes", lambda row: row.counter("bytes_out"), is_detail=True),
         Column("aborted", "Aborted", "count", lambda row: row.counter("aborted"), is_detail=True),

@@ -45,6 +45,10 @@ def _milliseconds(value: float) -> str:
     return f"{_plain(value / 1_000)}{_NO_BREAK}s" if value >= 1_000 else f"{_plain(value)}{_NO_BREAK}ms"
 
 
+def _microseconds(value: float) -> str:
+    return f"{_plain(value)}{_NO_BREAK}µs" if value < 1_000 else _milliseconds(value / 1_000)
+
+
 def _seconds(value: float) -> str:
     if value < 60:
         return f"{value:.0f} s"
@@ -70,6 +74,7 @@ def _percent(value: float) -> str:
 _FORMATS: dict[str, Callable[[float], str]] = {
     "count": _grouped,
     "id": lambda value: f"{value:.0f}",
+    "us": _microseconds,
     "ms": _milliseconds,
     "s": _seconds,
     "bytes": _bytes,

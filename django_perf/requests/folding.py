@@ -78,10 +78,20 @@ def _entries(group: list[Row], key: Key, scope: Scope) -> Iterator[Entry]:
         sum(sent_bytes),
         queries,
         query_ns // 1000,
+        *_cache(traces),
     )
     yield key, [(taken_ns + 500) // 1000 for taken_ns in elapsed_ns], counters, None
     for statement, taken in statements.items():
         yield (statement[0], *scope, *statement[1:]), [(one + 500) // 1000 for one in taken], (), None
+
+
+def _cache(traces: Iterable[Trace]) -> tuple[int, int, int]:
+    """Return the keys that caches had and had not, and the microseconds of their calls; most requests have none."""
+    used = [trace for trace in traces if trace.cache_ns]
+    if not used:
+        return 0, 0, 0
+    hits, misses = sum([trace.cache_hits for trace in used]), sum([trace.cache_misses for trace in used])
+    return hits, misses, sum([trace.cache_ns for trace in used]) // 1000
 
 
 def _folded_ns(trace: Trace) -> int:

@@ -16,8 +16,8 @@ def set_server_timing(request: HttpRequest, response: HttpResponseBase, trace: T
     """
     if not (django_settings.DEBUG or (_is_known_staff(request) and _keep_private(response))):
         return
-    total_ms, db_ms = elapsed_ns / 1e6, trace.query_ns / 1e6
-    parts = {"total": total_ms, "db": db_ms, "cache": 0.0, "app": max(0.0, total_ms - db_ms)}
+    total_ms, db_ms, cache_ms = elapsed_ns / 1e6, trace.query_ns / 1e6, trace.cache_ns / 1e6
+    parts = {"total": total_ms, "db": db_ms, "cache": cache_ms, "app": max(0.0, total_ms - db_ms - cache_ms)}
     response.headers["Server-Timing"] = ", ".join(f"{name};dur={value:.1f}" for name, value in parts.items())
 
 

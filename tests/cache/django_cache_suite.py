@@ -1,4 +1,4 @@
-"""Run Django's BaseCacheTests on every combination of levels, beside LocMemCache: python -m tests.cache.django_cache_suite.
+"""Run Django's BaseCacheTests on every combination of levels: python -m tests.cache.django_cache_suite.
 
 The suite comes from the sdist of the Django that is installed.
 """

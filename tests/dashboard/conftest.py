@@ -16,6 +16,7 @@ from tests.store.data import put
 OVERVIEW = "/admin/django_perf/performance/"
 ENDPOINT = f"{OVERVIEW}endpoint/"
 POOL_PAGE = f"{OVERVIEW}pool/"
+CACHE_PAGE = f"{OVERVIEW}cache/"
 
 
 @pytest.fixture

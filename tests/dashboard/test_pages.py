@@ -15,7 +15,7 @@ from django_perf.reports.answer import answer
 from django_perf.reports.text import text_of
 from django_perf.reports.window import last
 from django_perf.store.models import Delta
-from tests.dashboard.conftest import ENDPOINT, OVERVIEW, POOL_PAGE
+from tests.dashboard.conftest import CACHE_PAGE, ENDPOINT, OVERVIEW, POOL_PAGE
 from tests.store.data import counted, put
 
 FINE = ("request", "fine/<int:number>", "GET", "2xx")
@@ -29,7 +29,7 @@ def _one_moment(monkeypatch):
     monkeypatch.setattr("django_perf.reports.window.time.time", lambda: now)
 
 
-@pytest.mark.parametrize("page", [OVERVIEW, ENDPOINT, POOL_PAGE])
+@pytest.mark.parametrize("page", [OVERVIEW, ENDPOINT, POOL_PAGE, CACHE_PAGE])
 @pytest.mark.parametrize("since", ["yesterday", "5", "0m", "-5m", "401d", "9999999d", "5m'", "\x00", "٥m"])
 def test_a_wrong_range_is_refused_with_the_reason(reader, page, since):
     response = reader.get(page, {"since": since})
@@ -44,7 +44,7 @@ def test_a_wrong_order_is_refused_with_the_columns_there_are(reader, sort):
     assert "it has name, method, total_ms" in response.content.decode()
 
 
-@pytest.mark.parametrize("page", [OVERVIEW, ENDPOINT, POOL_PAGE])
+@pytest.mark.parametrize("page", [OVERVIEW, ENDPOINT, POOL_PAGE, CACHE_PAGE])
 def test_an_empty_parameter_is_as_none(reader, page):
     assert reader.get(page, {"since": "", "sort": ""}).status_code == 200
 
@@ -52,7 +52,7 @@ def test_an_empty_parameter_is_as_none(reader, page):
 def test_an_empty_store_gives_a_page_that_says_so_everywhere(show):
     page = show()
     assert page.text_of("perf-empty").count(EMPTY) == 4
-    assert page.text_of("perf-empty").count("No requests in this time.") == 2
+    assert page.text_of("perf-empty").count("Nothing to draw in this time.") == 2
     assert page.text_of("perf-figure") == ["0/s", "–", "–", "–", "–", "–"]
     assert "Nothing was lost." in page.source
 
@@ -208,3 +208,32 @@ def test_an_empty_page_of_the_pools(show):
     page = show(POOL_PAGE)
     assert page.text_of("perf-empty").count(EMPTY) == 2
     assert page.text_of("perf-figure")[-1] == "0 of 0"
+
+
+def test_the_page_of_the_caches(show):
+    minute = int(time.time()) // 60
+    tables = {}
+    for operation, keys in (("l1", 70), ("l2", 20), ("miss", 10)):
+        tables["cache", "default", operation] = made = new_aggregate(("cache", "default", operation))
+        made.add_all([310_000] * keys, [keys])
+    tables["cache_key", "default", "basket:*"] = made = new_aggregate(("cache_key", "default", "basket:*"))
+    made.add_all([], [100, 0, 0, 1_900, 500, 0])
+    levels = {"cache.default.entries": 70.0, "cache.default.bytes": 2e6, "cache.default.redis": 2.0}
+    put("default", {minute: tables}, taken=time.time(), levels=levels)
+    page = show(CACHE_PAGE, since="1h")
+    assert page.text_of("perf-figure")[1:] == ["90\u00a0%", "70\u00a0%", "310\u00a0µs", "0", "2\u00a0MB"]
+    assert page.text_of("perf-change")[-1] == "70 entries"
+    first, second = page.text_of("perf-note")
+    assert first.startswith("default: Level redis does not answer 1 of 1 processes")
+    assert second.startswith("default, basket:*: Only 100 of 2,000 reads hit")
+    assert [row[0] for row in page.tables["cache"][1:]] == ["default"]
+    assert [row[1] for row in page.tables["cache_keys"][1:]] == ["basket:*"]
+    assert [row[2] for row in page.tables["cache_processes"][1:]] == ["default"]
+    assert "Advice" not in page.source
+
+
+def test_an_empty_page_of_the_caches_says_how_to_get_one(show):
+    page = show(CACHE_PAGE)
+    assert page.text_of("perf-empty").count(EMPTY) == 3
+    assert page.text_of("perf-figure") == ["0/s", "–", "–", "–", "0", "0\u00a0B"]
+    assert "django_perf.cache.MultiLevelCache" in page.text_of("perf-note")[0]

@@ -8,9 +8,9 @@ from django.test import Client
 
 from django_perf.metrics.recorder import recorder
 from django_perf.store.models import Delta
-from tests.dashboard.conftest import ENDPOINT, OVERVIEW, POOL_PAGE
+from tests.dashboard.conftest import CACHE_PAGE, ENDPOINT, OVERVIEW, POOL_PAGE
 
-PAGES = pytest.mark.parametrize("page", [OVERVIEW, ENDPOINT, POOL_PAGE])
+PAGES = pytest.mark.parametrize("page", [OVERVIEW, ENDPOINT, POOL_PAGE, CACHE_PAGE])
 
 
 def assert_sent_to_login(response, page):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.dashboard.conftest import ENDPOINT, OVERVIEW
+from tests.dashboard.conftest import CACHE_PAGE, ENDPOINT, OVERVIEW
 
 PAGES = pytest.mark.parametrize(
     ("page", "parameters"),
-    [(OVERVIEW, {}), (OVERVIEW, {"since": "24h"}), (ENDPOINT, {"route": "fine", "method": "GET"})],
+    [(OVERVIEW, {}), (OVERVIEW, {"since": "24h"}), (ENDPOINT, {"route": "fine", "method": "GET"}), (CACHE_PAGE, {})],
 )
 
 
@@ -17,6 +17,8 @@ def _something_to_show(store):
     store(("request", "fine", "GET", "2xx"), 1_000, 2_000, queries=3)
     store(("endpoint_query", "fine", "GET", "default", "SELECT ?"), 500)
     store(("exception", "fine", "GET", "LookupError"), 1)
+    store(("cache", "default", "l2"), 310_000, keys=1)
+    store(("cache_key", "default", "product:*"), 0, l2=1)
 
 
 @PAGES

@@ -23,8 +23,9 @@ PAGES = {
     "overview": f"{OVERVIEW}?since=1h",
     "endpoint": f"{OVERVIEW}endpoint/?route=products&method=GET&since=1h",
     "pool": f"{OVERVIEW}pool/?since=1h",
+    "cache": f"{OVERVIEW}cache/?since=1h",
 }
-LINES = {"overview": 5, "endpoint": 5, "pool": 6}
+LINES = {"overview": 5, "endpoint": 5, "pool": 6, "cache": 7}
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,7 @@ def site(template_database, tmp_path_factory):
         served = Site(tmp_path_factory.mktemp("site"), url, flush_interval=0.2)
         served.manage("createsuperuser", "--noinput", **LOGIN)
         served.run("history")
+        served.run("feature_history")
         with served.running("--workers=1", "--threads=4"):
             yield served
 

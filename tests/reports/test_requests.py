@@ -18,8 +18,9 @@ def only_row(**options):
 
 def test_an_endpoint_is_the_sum_over_its_status_classes():
     ok = {"queries": 180, "db_us": 450_000, "cpu_us": 300_000, "cpu_count": 60, "bytes_out": 9_000, "aborted": 2}
+    cache = {"cache_hits": 30, "cache_misses": 10, "cache_us": 50_000}
     store(
-        series(REQUEST, ("/", "GET", "2xx"), [*range(1_000, 91_000, 1_000)], **ok),
+        series(REQUEST, ("/", "GET", "2xx"), [*range(1_000, 91_000, 1_000)], **ok, **cache),
         series(REQUEST, ("/", "GET", "5xx"), [*range(91_000, 101_000, 1_000)], errors=10, queries=20),
     )
     row = only_row()
@@ -35,6 +36,8 @@ def test_an_endpoint_is_the_sum_over_its_status_classes():
         "rate_per_s": pytest.approx(100 / 240),
         "queries_per_request": 2,
         "db_ms": 4.5,
+        "cache_hit_ratio": 0.75,
+        "cache_ms": 0.5,
         "cpu_ms": 5,
         "bytes_out": 9_000,
         "aborted": 2,
@@ -62,6 +65,11 @@ def test_methods_of_a_route_are_endpoints_of_their_own():
 def test_cpu_time_that_nobody_could_measure_is_unknown_and_not_zero():
     store(series(REQUEST, ("/", "GET", "2xx"), [1_000], cpu_us=0, cpu_count=0))
     assert only_row()["cpu_ms"] is None
+
+
+def test_the_hit_ratio_of_requests_that_ask_no_cache_is_unknown_and_not_zero():
+    store(series(REQUEST, ("/", "GET", "2xx"), [1_000]))
+    assert (only_row()["cache_hit_ratio"], only_row()["cache_ms"]) == (None, 0)
 
 
 def test_totals_count_rows_that_the_limit_cuts_off():

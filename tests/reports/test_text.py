@@ -12,6 +12,9 @@ from django_perf.reports.text import short_sql, text_of
     [
         (None, "ms", "–"),
         ("[red]", "text", "[red]"),
+        (0.4, "us", "0.40\u00a0µs"),
+        (310.0, "us", "310\u00a0µs"),
+        (12_340, "us", "12.3\u00a0ms"),
         (0.0, "ms", "0\u00a0ms"),
         (0.1234, "ms", "0.12\u00a0ms"),
         (12.34, "ms", "12.3\u00a0ms"),

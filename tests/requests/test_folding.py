@@ -2,10 +2,13 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+from django_perf.metrics.catalog import REQUEST
 from django_perf.metrics.trace import FOLD_AT, Trace
 from django_perf.requests.folding import fold
 
 SELECT = ("endpoint_query", "default", "SELECT ?")
+QUERIES = slice(REQUEST.counters.index("queries"), REQUEST.counters.index("db_us") + 1)
+CACHE = slice(REQUEST.counters.index("cache_hits"), REQUEST.counters.index("cache_us") + 1)
 
 
 def row(trace=None, at=60.0, route="shop", method="GET", status=200, **changes):
@@ -22,7 +25,7 @@ def test_requests_of_one_series_become_one_entry():
     found = folded(row(sent_bytes=5), row(elapsed_ns=1_499, received="7"), row(cpu_ns=-1, is_aborted=True))
     values, counters, rest = found[1, ("request", "shop", "GET", "2xx")]
     assert (values, rest) == ([2_000, 1, 2_000], None)
-    assert counters == (0, 1, 2_000, 2, 7, 25, 0, 0)
+    assert counters == (0, 1, 2_000, 2, 7, 25, 0, 0, 0, 0, 0)
 
 
 def test_minutes_methods_and_status_classes_are_kept_apart():
@@ -48,7 +51,7 @@ def test_statements_are_grouped_by_shape_and_counted_for_the_request():
     second.statements += [(SELECT, 9_000)]
     found = folded(row(first), row(second))
     assert found[1, ("endpoint_query", "shop", "GET", "default", "SELECT ?")] == ([1, 3, 9], (), None)
-    assert found[1, ("request", "shop", "GET", "2xx")][1][-2:] == (3, 13)
+    assert found[1, ("request", "shop", "GET", "2xx")][1][QUERIES] == (3, 13)
 
 
 def test_statements_that_were_folded_in_the_request_count_too():
@@ -59,7 +62,15 @@ def test_statements_that_were_folded_in_the_request_count_too():
     entries = [entry for _, entry in fold([row(trace)])]
     counts = sum(len(entry[1]) + (entry[3].count if entry[3] else 0) for entry in entries if entry[0][0] != "request")
     assert counts == FOLD_AT + 1
-    assert next(entry for entry in entries if entry[0][0] == "request")[2][-2:] == (FOLD_AT + 1, 2 * FOLD_AT + 4)
+    assert next(entry for entry in entries if entry[0][0] == "request")[2][QUERIES] == (FOLD_AT + 1, 2 * FOLD_AT + 4)
+
+
+def test_what_caches_did_is_added_up_over_the_requests_that_asked_them():
+    first, second = Trace(0), Trace(0)
+    first.cache_hits, first.cache_misses, first.cache_ns = 3, 1, 2_400
+    second.cache_hits, second.cache_ns = 1, 700
+    found = folded(row(first), row(second), row())
+    assert found[1, ("request", "shop", "GET", "2xx")][1][CACHE] == (4, 1, 3)
 
 
 def test_a_failed_statement_is_an_error_of_its_series():

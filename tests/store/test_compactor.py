@@ -83,6 +83,9 @@ def test_a_merged_series_is_the_exact_sum_of_its_deltas(alias):
         "bytes_out": 0,
         "queries": 7,
         "db_us": 50,
+        "cache_hits": 0,
+        "cache_misses": 0,
+        "cache_us": 0,
     }
 
 

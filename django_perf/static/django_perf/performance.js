@@ -46,7 +46,7 @@
       scales: { y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.05 : 1] } },
       axes: [
         { ...axis, size: 30, values: clock(data.times) },
-        { ...axis, size: 62, values: (_plot, ticks) => ticks.map((tick) => amount(data.unit, tick)) },
+        { ...axis, size: 74, values: (_plot, ticks) => ticks.map((tick) => amount(data.unit, tick)) },
       ],
       series: [{}].concat(
         data.lines.map((line) => ({
