@@ -15,7 +15,8 @@ from .window import Window
 HITS = ("l1", "l2", "l3")
 QUANTILES = (0.5, 0.95)
 _PREFIX = "cache."
-_BREAKERS = ("closed", "failing", "open")
+# A column "Redis" that says "closed" would read as if it were shut.
+_STATES = ("up", "failing", "away")
 _COHERENCE = ("off", "ttl", "pubsub", "tracking")
 _SHARED = ("redis", "table")
 _FAILED, _SKIPPED = ("redis_failed", "table_failed"), ("redis_skipped", "table_skipped")
@@ -39,9 +40,9 @@ class ProcessCache:
         """Return a level, None where the cache has no such level."""
         return self.level(name) if name in self.levels else None
 
-    def breaker(self, name: str) -> str | None:
-        """Return the state of the breaker of a level, None where the cache has no such level."""
-        return _BREAKERS[min(self.level(name), 2)] if name in self.levels else None
+    def state(self, name: str) -> str | None:
+        """Return how a level is, None where the cache has no such level."""
+        return _STATES[min(self.level(name), 2)] if name in self.levels else None
 
     def coherence(self) -> str:
         """Return who tells of writes."""
@@ -87,10 +88,10 @@ class Fleet:
         """Return the sum of a level."""
         return sum(cache.level(name) for cache in self.caches)
 
-    def breaker(self, name: str) -> str | None:
-        """Return the worst state of a breaker, None where no cache has that level."""
-        found = [state for cache in self.caches if (state := cache.breaker(name)) is not None]
-        return max(found, key=_BREAKERS.index, default=None)
+    def state(self, name: str) -> str | None:
+        """Return how a level is where it is worst, None where no cache has it."""
+        found = [state for cache in self.caches if (state := cache.state(name)) is not None]
+        return max(found, key=_STATES.index, default=None)
 
     def coherence(self) -> str | None:
         """Return the worst coherence, None where nothing runs."""
@@ -99,7 +100,7 @@ class Fleet:
     def advice(self) -> list[str]:
         """Return what to do."""
         fallen = [cache.coherence() for cache in self.caches if cache.level("fallen_back")]
-        opened = {name: sum(cache.breaker(name) == "open" for cache in self.caches) for name in _SHARED}
+        opened = {name: sum(cache.state(name) == "away" for cache in self.caches) for name in _SHARED}
         usage = Usage(
             processes=len(self.caches),
             reads=self.reads(),
@@ -203,8 +204,8 @@ CACHES = Report[Fleet](
     columns=(
         Column("alias", "Cache", "text", lambda row: row.alias),
         Column("processes", "Processes", "count", lambda row: len(row.caches), is_detail=True),
-        Column("redis", "Redis", "text", lambda row: row.breaker("redis")),
-        Column("table", "Table", "text", lambda row: row.breaker("table")),
+        Column("redis", "Redis", "text", lambda row: row.state("redis")),
+        Column("table", "Table", "text", lambda row: row.state("table")),
         Column("coherence", "Coherence", "text", Fleet.coherence),
         Column("reads", "Reads", "count", Fleet.reads),
         Column("hit_ratio", "Hits", "ratio", lambda row: row.ratio(*HITS)),
@@ -277,8 +278,8 @@ CACHE_PROCESSES = Report[ProcessCache](
         Column("max_entries", "Max entries", "count", lambda row: row.known("max_entries"), is_detail=True),
         Column("bytes", "Memory", "bytes", lambda row: row.known("bytes")),
         Column("max_bytes", "Max memory", "bytes", lambda row: row.known("max_bytes"), is_detail=True),
-        Column("redis", "Redis", "text", lambda row: row.breaker("redis")),
-        Column("table", "Table", "text", lambda row: row.breaker("table")),
+        Column("redis", "Redis", "text", lambda row: row.state("redis")),
+        Column("table", "Table", "text", lambda row: row.state("table")),
         Column("coherence", "Coherence", "text", ProcessCache.coherence),
         Column("linked", "Linked", "text", ProcessCache.linked),
         Column("dirty", "Dirty keys", "count", lambda row: row.known("dirty")),

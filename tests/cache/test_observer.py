@@ -82,7 +82,7 @@ def test_every_call_is_counted_by_how_it_ended_with_its_keys(cached, flush):
     found = flush(CACHE)
     assert {labels[0]: (one.histogram.count, one.counters) for labels, one in found.items()} == {
         "set": (1, [2]),
-        "l2": (1, [2]),
+        "l2": (0, [2]),
         "miss": (1, [1]),
         "delete": (1, [1]),
     }

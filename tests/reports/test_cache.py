@@ -64,7 +64,7 @@ def test_the_fleet_is_what_was_counted_and_what_the_processes_hold_that_run():
         "stampedes_avoided": 6,
         "failed": 6,
         "skipped": 7,
-        "redis": "open",
+        "redis": "away",
         "table": "failing",
         "coherence": "pubsub",
     }
@@ -75,8 +75,8 @@ def test_the_fleet_is_what_was_counted_and_what_the_processes_hold_that_run():
 def test_each_process_has_a_row():
     rows = table_of("cache_processes", sort="pid").rows
     assert [(row["pid"], row["redis"], row["coherence"], row["linked"], row["dirty"]) for row in rows] == [
-        (2, "open", "pubsub", "no", 12),
-        (1, "closed", "tracking", "yes", 0),
+        (2, "away", "pubsub", "no", 12),
+        (1, "up", "tracking", "yes", 0),
     ]
 
 
