@@ -27,6 +27,8 @@ _JITTER = 0.1
 # After a failure the old value is served for so long before the source is asked again.
 _THROTTLE_S = 5.0
 _MAX_THROTTLED = 10_000
+# What threads may share.
+_UNCHANGEABLE = {type(None), bool, int, float, str, bytes}
 # How often those look who wait for another process, and how long they wait at most.
 _SHORTEST_LOOK_S, _LONGEST_LOOK_S, _PATIENCE_S = 0.005, 0.1, 30.0
 
@@ -67,6 +69,17 @@ class Policy:
         return ttl * (1 - _JITTER * random.random())  # noqa: S311 - no secret
 
 
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One value that is wanted: under which key and epochs, how to compute and keep it, and what people call it."""
+
+    physical: str
+    name: str
+    compute: Callable[[], Any]
+    policy: Policy
+    epochs: dict[str, bytes]
+
+
 class Computing:
     """Find or compute the values of one cache. Thread-safe; call forget_parent() in a forked child."""
 
@@ -85,7 +98,7 @@ class Computing:
     ) -> Any:
         """Return the value of a key under its tags. Raises what `compute` raises, unless an old value may be served.
 
-        With `name`, the key as people know it, the look is counted as a read.
+        With `name`, the key as people know it, it is counted as a read, and what it computes as a write.
         """
         began = time.monotonic_ns()
         epochs = self.epochs(tags)
@@ -97,13 +110,7 @@ class Computing:
             return compute()
         if entry is not None and is_fresh and not _is_early(entry, policy):
             return entry.value
-        if entry is not None and (is_fresh or -entry.fresh_for < policy.stale):
-            return self._refreshed(physical, compute, policy, epochs, entry)
-        computed = partial(self._computed, physical, compute, policy, epochs, entry)
-        value, is_shared = self._flights.do(physical, computed, epochs)
-        if is_shared:
-            self._levels.tally.count("stampede_avoided")
-        return value
+        return self._made(_Task(physical, name, compute, policy, epochs), entry)
 
     def forget(self, physicals: Iterable[str]) -> None:
         """Let whoever comes now compute anew: these keys have been written or deleted."""
@@ -113,13 +120,17 @@ class Computing:
         """Let whoever comes now compute anew."""
         self._flights.forget_all()
 
-    def refresh(self, physical: str, compute: Callable[[], Any], policy: Policy, tags: Sequence[str] = ()) -> Any:
+    def refresh(
+        self, physical: str, compute: Callable[[], Any], policy: Policy, tags: Sequence[str] = (), name: str = ""
+    ) -> Any:
         """Compute and store a value whatever there is."""
         epochs = self.epochs(tags)
         lease = self._levels.lease(physical) if epochs is not None else None
         if epochs is None or lease is None:
             return compute()
-        return self._under(lease, physical, compute, policy, epochs)
+        return self._under(lease, _Task(physical, name, compute, policy, epochs))
+
+    # --- tags -----------------------------------------------------------------------------------------------------
 
     def epochs(self, tags: Sequence[str]) -> dict[str, bytes] | None:
         """Return the epoch of each tag; None when nobody can tell."""
@@ -144,55 +155,57 @@ class Computing:
         entry = self._levels.read(physical)
         return entry if entry is not None and (entry.meta.epochs or {}) == epochs else None
 
-    def _refreshed(
-        self, physical: str, compute: Callable[[], Any], policy: Policy, epochs: dict[str, bytes], entry: Entry
-    ) -> Any:
-        """Compute anew if nobody else does; all others, and a source that fails, are served with what there is."""
-        renewed = partial(self._renewed, physical, compute, policy, epochs, entry)
-        value, is_leader = self._flights.lead(physical, renewed, epochs)
-        return value if is_leader else self._left(entry)
+    # --- computing ------------------------------------------------------------------------------------------------
 
-    def _renewed(
-        self, physical: str, compute: Callable[[], Any], policy: Policy, epochs: dict[str, bytes], entry: Entry
-    ) -> Any:
-        lease = None if self._is_throttled(physical) else self._levels.lease(physical)
+    def _made(self, task: _Task, entry: Entry | None) -> Any:
+        """Compute, or have somebody else compute, what is missing, stale or due."""
+        if entry is not None and (entry.fresh_for > 0 or -entry.fresh_for < task.policy.stale):
+            value, is_leader = self._flights.lead(task.physical, partial(self._renewed, task, entry), task.epochs)
+            return value if is_leader else self._left(entry)
+        value, is_shared = self._flights.do(task.physical, partial(self._computed, task, entry), task.epochs)
+        if not is_shared:
+            return value
+        self._levels.tally.count("stampede_avoided")
+        return value if type(value) in _UNCHANGEABLE else self._levels.sealer.copied(value)
+
+    def _renewed(self, task: _Task, entry: Entry) -> Any:
+        """Compute anew if no other process does; a source that fails is replaced by what there is."""
+        lease = None if self._is_throttled(task.physical) else self._levels.lease(task.physical)
         if lease is None:
             return self._left(entry)
         try:
-            return self._under(lease, physical, compute, policy, epochs)
+            return self._under(lease, task)
         except Exception as error:
-            return self._instead(physical, error, entry)
+            return self._instead(task.physical, error, entry)
 
     def _left(self, entry: Entry) -> Any:
         """Serve what there is, because somebody else computes."""
         self._levels.tally.count("stale_served" if entry.fresh_for <= 0 else "early_left_to_another")
         return entry.value
 
-    def _computed(
-        self, physical: str, compute: Callable[[], Any], policy: Policy, epochs: dict[str, bytes], old: Entry | None
-    ) -> Any:
+    def _computed(self, task: _Task, old: Entry | None) -> Any:
         """Compute in this process, or wait for the process that does."""
-        usable = old if old is not None and -old.fresh_for < policy.fail_safe else None
-        if usable is not None and self._is_throttled(physical):
+        usable = old if old is not None and -old.fresh_for < task.policy.fail_safe else None
+        if usable is not None and self._is_throttled(task.physical):
             self._levels.tally.count("stale_served")
             return usable.value
-        lease, entry = self._lease_or_entry(physical, epochs)
+        lease, entry = self._lease_or_entry(task)
         if entry is not None:
             self._levels.tally.count("stampede_avoided")
             return entry.value
         try:
-            return compute() if lease is None else self._under(lease, physical, compute, policy, epochs)
+            return task.compute() if lease is None else self._under(lease, task)
         except Exception as error:
             if usable is None:
                 raise
-            return self._instead(physical, error, usable)
+            return self._instead(task.physical, error, usable)
 
-    def _lease_or_entry(self, physical: str, epochs: dict[str, bytes]) -> tuple[Lease | None, Entry | None]:
+    def _lease_or_entry(self, task: _Task) -> tuple[Lease | None, Entry | None]:
         deadline, pause = time.monotonic() + _PATIENCE_S, _SHORTEST_LOOK_S
         while True:
-            lease = self._levels.lease(physical)
+            lease = self._levels.lease(task.physical)
             # Another process may have finished between the first look and the lease.
-            entry = self._current(physical, epochs)
+            entry = self._current(task.physical, task.epochs)
             if entry is not None and entry.fresh_for > 0:
                 if lease is not None:
                     lease.release()
@@ -202,25 +215,29 @@ class Computing:
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_LOOK_S)
 
-    def _under(
-        self, lease: Lease, physical: str, compute: Callable[[], Any], policy: Policy, epochs: dict[str, bytes]
-    ) -> Any:
+    def _under(self, lease: Lease, task: _Task) -> Any:
         """Compute and store under a lease."""
-        began = time.perf_counter()
+        began = time.monotonic_ns()
         try:
-            value = compute()
+            value = task.compute()
         except BaseException:
             lease.release()
             raise
-        cost = time.perf_counter() - began
+        computed = time.monotonic_ns()
+        if not self._store(lease, task, value, (computed - began) / 1e9):
+            self._levels.tally.count("store_refused")
+        elif task.name:
+            self._levels.note("set", (task.name,), computed)
+        self._throttled.pop(task.physical, None)
+        return value
+
+    def _store(self, lease: Lease, task: _Task, value: Any, cost: float) -> bool:
+        policy = task.policy
         ttl = policy.ttl_of(value)
-        meta = Meta(0.0 if ttl is None else policy.grace(), cost, epochs or None)
+        meta = Meta(0.0 if ttl is None else policy.grace(), cost, task.epochs or None)
         if policy.is_addition and type(value) is int:
             meta = PLAIN
-        if not self._levels.store(lease, physical, value, ttl, meta, policy.is_addition):
-            self._levels.tally.count("store_refused")
-        self._throttled.pop(physical, None)
-        return value
+        return self._levels.store(lease, task.physical, value, ttl, meta, policy.is_addition)
 
     def _instead(self, physical: str, error: Exception, entry: Entry) -> Any:
         """Serve the old value because its source has failed, and leave the source alone for a moment."""

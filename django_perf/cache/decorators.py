@@ -121,8 +121,8 @@ class CachedFunction:
         cache, compute = multilevel(self.alias), partial(self._compute, args, kwargs)
         if cache is None:
             return compute()
-        physical = cache.physical(self.key(*args, **kwargs))
-        return cache.levels.computing.refresh(physical, compute, self._policy_of(cache), self.tags(*args, **kwargs))
+        key, tags = self.key(*args, **kwargs), self.tags(*args, **kwargs)
+        return cache.levels.computing.refresh(cache.physical(key), compute, self._policy_of(cache), tags, key)
 
     def _compute(self, args: Any, kwargs: Any) -> Any:
         with self._lock:

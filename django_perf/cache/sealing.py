@@ -116,6 +116,10 @@ class Sealer:
         rest = self._meta(code, meta) + body
         return b"".join((head, self._tag(self._hashes[0], key, head, rest), rest))
 
+    def copied(self, value: Any) -> Any:
+        """Return what a reader of this value would get."""
+        return self.form.loads(self.form.dumps(value))
+
     def open(self, key: bytes, blob: bytes) -> Opened | None:
         """Return what was sealed under this key; None for anything else, whatever it is."""
         if blob[:1] != b"\x81":

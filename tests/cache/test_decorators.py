@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.core.cache import cache, caches
@@ -38,6 +41,35 @@ def test_equal_calls_share_one_entry_and_nobody_can_change_it(calls):
     assert total(2)["call"] == 2
     assert total.stats() == {"calls": 5, "computed": 2, "hits": 3}
     assert (total.__name__, total.__wrapped__) == ("total", total.function)
+
+
+def test_threads_that_wait_for_one_computation_get_a_value_each():
+    is_computing, may_end = threading.Event(), threading.Event()
+
+    @cache_result()
+    def values():
+        is_computing.set()
+        assert may_end.wait(10)
+        return [1]
+
+    with ThreadPoolExecutor(5) as threads:
+        first = threads.submit(values)
+        assert is_computing.wait(10)
+        others = [threads.submit(values) for _ in range(4)]
+        flights = cache.levels.computing._flights
+        assert wait_until(lambda: values.stats()["calls"] == 5 and flights._flights)
+        may_end.set()
+        found = [one.result() for one in (first, *others)]
+    assert found == [[1]] * 5
+    assert len({id(one) for one in found}) == 5
+
+
+def wait_until(is_true):
+    """Return whether something became true within ten seconds."""
+    deadline = time.monotonic() + 10
+    while not is_true() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return is_true()
 
 
 @pytest.mark.parametrize("result", [None, 0, "", [], False])
