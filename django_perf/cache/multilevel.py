@@ -208,9 +208,10 @@ class MultiLevelCache(BaseCache):
         """Forget a value; with Redis away, as soon as it is back."""
         return bool(self._delete([key], version))
 
-    def delete_many(self, keys: Iterable[str], version: int | None = None) -> int:  # type: ignore[override]
-        """Forget values; returns how many there were."""
-        return self._delete(keys, version)
+    def delete_many(self, keys: Iterable[str], version: int | None = None) -> int | None:  # type: ignore[override]
+        """Forget values; returns how many there were, as django-redis does, and None where none was named."""
+        names = list(keys)
+        return self._delete(names, version) if names else None
 
     def delete_pattern(self, pattern: str, version: int | None = None, itersize: int = 500) -> int:
         """Forget all keys that match, in steps of `itersize`; returns how many there were.

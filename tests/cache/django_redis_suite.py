@@ -26,7 +26,7 @@ DIFFERENCES = {
     "test_lock": "has_key() tells of values; a lock is none",
     "test_lock_not_blocking": "the same",
     "test_sscan_iter_with_match": "members of sets are signed: the server cannot match them",
-    "test_get_django_omit_exceptions_many_returns_default_arg": "IGNORE_EXCEPTIONS is no option: nothing is ever raised",
+    "test_get_django_omit_exceptions_many_returns_default_arg": "IGNORE_EXCEPTIONS is no option: nothing raises",
     "test_get_django_omit_exceptions": "the same",
     "test_get_django_omit_exceptions_priority_1": "the same",
     "test_get_django_omit_exceptions_priority_2": "the same",

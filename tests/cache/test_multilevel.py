@@ -68,7 +68,7 @@ def test_many_at_once(cache):
     assert list(cache.get_many(["c", "a", "b"])) == ["c", "a", "b"]
     assert cache.delete_many(["a", "b", "missing"]) == 2
     assert cache.get_many(["a", "b", "c"]) == {"c": None}
-    assert (cache.set_many({}), cache.get_many([]), cache.delete_many([])) == ([], {}, 0)
+    assert (cache.set_many({}), cache.get_many([]), cache.delete_many([])) == ([], {}, None)
 
 
 def test_add_touch_and_incr_are_decided_by_what_is_there(cache):
