@@ -82,7 +82,7 @@ def _attach(levels: Levels, location: Any, params: Mapping[str, Any], options: O
     levels.shared = Shared(levels.sealer, levels.tally, redis, table, levels.clock)
     levels.shared.repairs.on_return = levels.local.evict_all
     levels.shared.repairs.on_overflow = levels.clear
-    levels.shared.repairs.on_mended = levels.tell
+    levels.shared.repairs.on_mended = levels.mended
 
 
 def _on_down(levels: Levels) -> None:

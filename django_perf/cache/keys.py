@@ -44,6 +44,10 @@ class Keys:
             head = f"untracked:{head}"
         return head + _short(local)
 
+    def is_entry(self, physical: str) -> bool:
+        """Tell whether a key is that of an entry, and has an epoch therefore."""
+        return physical != self.epoch and not physical.startswith(f"{self.prefix}:tag:")
+
     def is_tracked(self, physical: str) -> bool:
         """Tell whether an entry may lie in the memory of processes."""
         return not physical.startswith("untracked:")

@@ -293,6 +293,13 @@ class Levels:
         self.namespace.rotate()
         self.forget_all()
 
+    def mended(self, physicals: Sequence[str]) -> None:
+        """Tell of keys that were deleted late; those that have gone astray under a past epoch, nobody can find now."""
+        self.tell(physicals)
+        head = self.head_to_write(self.clock())
+        if any(self.keys.is_entry(physical) and head not in physical for physical in physicals):
+            self.clear()
+
     def forget_pattern(self, head: str, pattern: str, step: int = 500) -> int:
         """Forget the keys that begin with `head` and then match; returns how many there were. Raises CacheUnavailable.
 

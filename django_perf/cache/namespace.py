@@ -33,6 +33,7 @@ class Namespace:
         # What keys begin with, and until when that is believed though nobody tells of a change.
         self._believed = "", 0.0
         self._last = randbits(_EPOCH_BITS)
+        self._is_known = False
         # Read without the lock by every get(): what keys begin with ("" while unknown), and the end of the trust.
         self.head = ""
         self.trusted_until = 0.0
@@ -55,7 +56,11 @@ class Namespace:
         shared, backplane = self._levels.shared, self._levels.backplane
         is_told = backplane is not None and backplane.mode != "ttl" and self.head and now < self.trusted_until
         first = shared.redis or shared.table if shared is not None else None
-        return self.head_at(now) if first is None or first.is_open or is_told else self._read_head(now)
+        head = self.head_at(now) if first is None or first.is_open or is_told else self._read_head(now)
+        if shared is not None and not self._is_known:
+            # Begun while nobody answers: what is written now has another name below, which nobody knows.
+            shared.repairs.note_everything()
+        return head
 
     def forget(self) -> None:
         """Ask again: the epoch has changed, or may have."""
@@ -68,7 +73,7 @@ class Namespace:
         """Choose another epoch, which makes all entries unreachable."""
         with self._lock:
             self._last = randbits(_EPOCH_BITS)
-        self._levels.write(self._levels.keys.epoch, self._last, None)
+        self._is_known = self._levels.write(self._levels.keys.epoch, self._last, None) or self._is_known
         self.forget()
 
     def _read_head(self, now: float) -> str:
@@ -95,7 +100,7 @@ class Namespace:
             self._levels.add(key, randbits(_EPOCH_BITS), None)
             entry = shared.read(key, unanswered)  # the one of whoever was first
         if entry is not None and type(entry.value) is int:
-            self._last = entry.value
+            self._last, self._is_known = entry.value, True
         elif shared.redis is not None and not unanswered:  # something else is in its place
             self._levels.write(key, self._last, None)
         return self._last, entry is not None and entry.level == "l2"

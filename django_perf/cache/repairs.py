@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import islice
 from threading import Event, RLock, Thread
 from typing import TYPE_CHECKING, Any
@@ -51,9 +52,15 @@ class Dirt:
             self.mark += 1
             for key in keys:
                 self._keys[key] = self.mark
-            self.is_everything = self.is_everything or len(self._keys) > _MAX_KEYS
-            if self.is_everything:
-                self._keys.clear()
+            if self.is_everything or len(self._keys) > _MAX_KEYS:
+                self.add_everything()
+
+    def add_everything(self) -> None:
+        """Note all keys."""
+        with self._lock:
+            self.mark += 1
+            self.is_everything = True
+            self._keys.clear()
 
     def done(self, keys: Iterable[str], mark: int) -> None:
         """Forget keys that have been written or deleted, but for what was noted after that mark."""
@@ -78,9 +85,10 @@ class Repairs:
         self.on_return: Callable[[], None] = lambda: None
         # Called when nobody knows any more which keys are wrong: the cache has to be cleared.
         self.on_overflow: Callable[[], None] = lambda: None
-        # Called with keys that have been deleted in Redis: the other processes have to know.
-        self.on_mended: Callable[[Iterable[str]], None] = lambda keys: None
+        # Called with keys that have been deleted, when their level is back: the other processes may have to know.
+        self.on_mended: Callable[[Sequence[str]], None] = lambda keys: None
         self.redis, self.table = Dirt(), Dirt()
+        self._mended: list[str] = []
         self._lock = RLock()
         self._pid = 0
         # How often each level has failed to come back, and when it is asked next.
@@ -98,6 +106,13 @@ class Repairs:
     def note(self, dirt: Dirt, keys: Iterable[str]) -> None:
         """Have keys deleted in a level that may have them wrong, whatever it was that it could not do."""
         dirt.add(keys)
+        self.start()
+
+    def note_everything(self) -> None:
+        """Have all keys made unreachable, in every level that there is."""
+        for guard, dirt in ((self._shared.redis, self.redis), (self._shared.table, self.table)):
+            if guard is not None:
+                dirt.add_everything()
         self.start()
 
     def start(self) -> None:
@@ -132,10 +147,10 @@ class Repairs:
         """Ask the levels that are away, and delete in those that answer what is dirty there."""
         redis, table = self._shared.redis, self._shared.table
         if table is not None and (table.is_open or self.table):
-            self._attempt(table, lambda: table.level.get_many(_ANY), self.mend_table, lambda: self._back(table))
+            self._attempt(table, lambda: table.level.get_many(_ANY), self.mend_table, partial(self._back, table))
         if redis is not None and (redis.is_open or self.redis):
             # Twice: by the second answer the server has done what lay in the buffers of the connections given up.
-            self._attempt(redis, redis.level.ping, redis.level.ping, self.mend_redis, lambda: self._back(redis))
+            self._attempt(redis, redis.level.ping, redis.level.ping, self.mend_redis, partial(self._back, redis))
         if self.redis.is_everything or self.table.is_everything:
             self._start_over()
 
@@ -158,6 +173,13 @@ class Repairs:
         if guard.is_open:
             self.on_return()
             guard.breaker.succeeded()
+        self.tell_mended()
+
+    def tell_mended(self) -> None:
+        """Say what has been deleted; not before the level may be asked again."""
+        mended, self._mended = self._mended, []
+        if mended:
+            self.on_mended(mended)
 
     def mend_redis(self) -> None:
         """Delete in Redis what is dirty there. Raises what redis-py raises."""
@@ -166,7 +188,7 @@ class Repairs:
         while keys := self.redis.some():
             self._shared.redis.level.delete([to_bytes(key) for key in keys], self._shared.buried_ms)
             self.redis.done(keys, mark)
-            self.on_mended(keys)
+            self._mended += keys
             mark = self.redis.mark
 
     def mend_table(self) -> None:
@@ -178,6 +200,7 @@ class Repairs:
             self._shared.table.level.delete_many(keys, now_us() if self._shared.redis is not None else None)
             self._shared.bury_old({key: row.value for key, row in old.items()})
             self.table.done(keys, mark)
+            self._mended += keys
             mark = self.table.mark
 
     def _start_over(self) -> None:

@@ -200,6 +200,7 @@ class Shared:
         if not self.redis.is_open:
             with suppress(CacheUnavailable):
                 self.redis.call(self.repairs.mend_redis)
+                self.repairs.tell_mended()
 
     def delete_many(self, physicals: Sequence[str]) -> int:
         """Forget keys; returns how many there were. A level that is away forgets them when it is back."""

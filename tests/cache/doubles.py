@@ -132,12 +132,11 @@ class RedisDouble:
         self.steps.step()
         self.link.before()
         answer = do(*args)
+        self.steps.step()
         self.link.after()
         return answer
 
     def _write(self, do: Callable, *args: object) -> object:
-        if self.link.state == "refused":
-            self.steps.step()
         self.link.before_write()
         return self._run(do, *args)
 
@@ -299,6 +298,7 @@ class TableDouble:
         self.steps.step()
         self.link.before_write()
         answer = do(*args)
+        self.steps.step()
         self.link.after()
         return answer
 
@@ -365,5 +365,3 @@ def heard(keys: Iterable[bytes | None]) -> list[str] | None:
     """Return what a process is told in one message; None for everything."""
     keys = list(keys)
     return None if None in keys else [from_bytes(key) for key in keys if key is not None]
-
-
