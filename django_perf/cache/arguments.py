@@ -40,7 +40,8 @@ class Arguments:
     """Bind the arguments of one function, and make the keys of its calls. Thread-safe."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.name = f"{function.__module__}.{function.__qualname__}"
+        # An object that can be called has no name of its own: it needs a key.
+        self.name = f"{function.__module__}.{getattr(function, '__qualname__', '')}"
         self._signature = inspect.signature(function)
 
     def bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,6 +52,8 @@ class Arguments:
 
     def key(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """Return the key of a call. Raises Unstable, which names the argument."""
+        if self.name.endswith("."):
+            raise Unstable("an object that is called has no name that lasts; give cache_result a key=")
         parts = []
         for name, value in self.bound(args, kwargs).items():
             try:

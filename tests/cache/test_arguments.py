@@ -122,3 +122,13 @@ def test_an_argument_without_an_identity_is_an_error_that_names_it(value, said):
 def test_a_call_that_could_not_be_made_is_the_error_that_it_would_be():
     with pytest.raises(TypeError, match="missing a required argument: 'product'"):
         key()
+
+
+def test_an_object_that_is_called_needs_a_key():
+    class Price:
+        def __call__(self, product):
+            return product
+
+    with pytest.raises(Unstable, match="give cache_result a key="):
+        Arguments(Price()).key((1,), {})
+    assert Arguments(Price()).bound((1,), {}) == {"product": 1}

@@ -235,9 +235,10 @@ class Machine(RuleBasedStateMachine):
             self.world.dirty_since = inf
 
     def is_behind(self, number: int) -> bool:
-        """Tell whether a process has not been told yet of another epoch."""
-        process = self.processes[number]
-        return any(key is None or key == b"m:epoch" for key in process.messages) or not self.is_listening(number)
+        """Tell whether a process trusts an epoch that is not the present one any more."""
+        namespace, epoch = self.processes[number].levels.namespace, self.world.server.items.get(b"m:epoch")
+        is_trusted = "L2" in self.names and namespace.head and self.now < namespace.trusted_until
+        return bool(is_trusted) and (epoch is None or namespace.head != f"m:{int(epoch.blob):012x}:")
 
     def is_listening(self, number: int) -> bool:
         process = self.processes[number]
