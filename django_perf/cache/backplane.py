@@ -18,7 +18,7 @@ from threading import Event, RLock, Thread
 from typing import Any, Protocol
 
 from .keys import from_bytes, to_bytes
-from .resp import Reader, Refused
+from .resp import Reader, Refused, packed
 
 logger = logging.getLogger("django_perf")
 
@@ -28,6 +28,7 @@ _HEARTBEAT_S = 0.25
 # No entry is older than the last PING that was answered; after so long without one, nothing is trusted.
 MAX_SILENCE_S = 1.0
 _CHUNK = 65_536
+_GATHER_S = 0.001
 _PAUSES_S = (0.05, 0.1, 0.25, 0.5)
 # What a server says that will never have a mode; one that is loading, or busy, or cannot save, says something else.
 _DENIED = ("ERR", "NOPERM")
@@ -149,8 +150,7 @@ class Backplane:
 
     def _ask(self, words: Sequence[str]) -> None:
         """Send a command, and pass on what is told until it has been answered."""
-        parts = [to_bytes(word) for word in words]
-        self._socket.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(p), p) for p in parts))
+        self._socket.sendall(packed([to_bytes(word) for word in words]))
         deadline = self._clock() + MAX_SILENCE_S
         while not self._answers:
             self._listen(deadline, is_answer_enough=True)
@@ -173,6 +173,9 @@ class Backplane:
                 raise ConnectionError("the server has hung up")
             for answer in self._reader.feed(data):
                 self._take(answer)
+            if not self._answers:
+                # What is told in the next moment is read in one go: each time this thread wakes up, others wait.
+                time.sleep(_GATHER_S)
 
     def _take(self, answer: Any) -> None:
         kind = answer[0] if isinstance(answer, tuple) else None

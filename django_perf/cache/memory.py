@@ -9,12 +9,14 @@ import weakref
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from math import inf
+from sys import getsizeof
 from threading import RLock
 from typing import Any, TypeAlias
 
 from .bounded import Bounded
-from .entry import Entry, Kept, dumps_highest, packed
+from .entry import OVERHEAD_BYTES, Entry, Kept, copied_bytes, dumps_highest, frozen_bytes
 from .eviction import POLICIES
 from .tokens import Token, Tokens
 
@@ -27,10 +29,10 @@ _Bytes: TypeAlias = bytes
 class Memory:
     """Hold at most `max_entries` and `max_bytes`; times are seconds of `clock`.
 
-    Thread-safe, and `get` and `look` take no lock. What can be changed is kept pickled and loaded for every reader, so
-    nobody ever sees the changes of another. Nothing that is not ours runs under the lock, but for finalisers when the
-    garbage collector wakes up there: a write or removal that one of them asks for evicts the key, and answers as if it
-    were refused. Fork-safe: a child starts empty.
+    Thread-safe, and `get` and `look` take no lock. What can be changed is copied for every reader, or kept pickled and
+    loaded, so nobody ever sees the changes of another. Nothing that is not ours runs under the lock, but for finalisers
+    when the garbage collector wakes up there: a write or removal that one of them asks for evicts the key, and answers
+    as if it were refused. Fork-safe: a child starts empty.
     """
 
     def __init__(
@@ -96,11 +98,11 @@ class Memory:
         entry.hits += 1  # here once more, as in _value(): a call costs as much as all the rest
         if self._touch is not None:
             self._touch(key)
-        payload = entry.payload
-        if payload is None:
+        make = entry.make
+        if make is None:
             return entry.value
         try:
-            return self._loads(payload)
+            return make()
         except Exception:
             self._locked(self._discard, key, entry)
             return MISSING
@@ -116,11 +118,10 @@ class Memory:
         entry.hits += 1
         if self._touch is not None:
             self._touch(entry.key)
-        return entry.value if entry.payload is None else self._load(entry, entry.payload)
-
-    def _load(self, entry: Entry, payload: _Bytes) -> Any:
+        if entry.make is None:
+            return entry.value
         try:
-            return self._loads(payload)
+            return entry.make()
         except Exception:
             self._locked(self._discard, entry.key, entry)
             return MISSING
@@ -191,7 +192,7 @@ class Memory:
             if entry is None or self._clock() >= entry.fresh_until or (old := self._value(entry)) is MISSING:
                 raise KeyError(key)
             new = change(old)
-            if self._locked(self._swap, key, entry, packed(replace(entry, value=new, payload=None), self._dumps)):
+            if self._locked(self._swap, key, entry, self._packed(replace(entry, value=new, make=None))):
                 return new
 
     def touch(self, key: str, ttl: float | None) -> bool:
@@ -213,7 +214,21 @@ class Memory:
         if ttl is not None and ttl <= 0:
             return None
         fresh_until = inf if ttl is None else self._clock() + ttl
-        return packed(Entry(key, value, payload, fresh_until, grace, meta), self._dumps)
+        return self._packed(Entry(key, value, None, fresh_until, grace, meta), payload)
+
+    def _packed(self, entry: Entry, payload: _Bytes | None = None) -> Entry:
+        """Give a new entry its size, and where its value can be changed, the way to make it anew."""
+        value = entry.value
+        size = frozen_bytes(value)
+        if size is None:
+            entry.value, size = None, copied_bytes(value)
+            if size is not None:
+                entry.make = value.copy().copy
+            else:
+                payload = self._dumps(value) if payload is None else payload
+                entry.make, size = partial(self._loads, payload), getsizeof(payload)
+        entry.size = size + getsizeof(entry.key) + getsizeof(entry.meta) + OVERHEAD_BYTES
+        return entry
 
     # Steps, all under the lock.
 

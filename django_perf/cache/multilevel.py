@@ -34,6 +34,7 @@ class MultiLevelCache(BaseCache):
         self.levels = levels_of(location, params)
         self._namespace = self.levels.namespace
         self._tally = self.levels.tally
+        self._hits = self._tally.l1_hits
         self._keys = self.levels.keys
         memory = self.levels.memory
         # What the path of a hit in memory needs; without memory nothing is ever found there.
@@ -56,7 +57,8 @@ class MultiLevelCache(BaseCache):
         head = namespace.head
         now = began * 1e-9
         if head and now < namespace.trusted_until:
-            if version is None and key.__class__ is str and len(key) < _PLAIN_KEY and key.isascii():
+            if version is None and key.__class__ is str and len(key) < _PLAIN_KEY:
+                # Of a long key outside of ASCII the physical one is another; it is read in _get_below().
                 physical = head + self._local + key if self._local else self._keys.entry(head, key, self.version)
             else:
                 self.validate_key(self.make_key(key, version))
@@ -66,7 +68,7 @@ class MultiLevelCache(BaseCache):
             if value is not MISSING:
                 # To 16 ns: fewer different times are counted faster.
                 elapsed = monotonic_ns() - began & -16
-                hits = self._tally.l1_hits
+                hits = self._hits
                 hits.append((key, elapsed))
                 if len(hits) >= _FOLD_AT:
                     self._tally.fold()
@@ -78,9 +80,8 @@ class MultiLevelCache(BaseCache):
         return self._get_below(key, default, version, began)
 
     def _get_below(self, key: str, default: Any, version: int | None, began: int) -> Any:
-        now = monotonic()
         self._validate(key, version)
-        entry = self.levels.read_below(self.physical(key, version, now), now)
+        entry = self.levels.read(self.physical(key, version))
         is_hit = entry is not None and entry.fresh_for > 0
         self.levels.note(entry.level if entry is not None and is_hit else "miss", [key], began)
         return entry.value if entry is not None and is_hit else default

@@ -15,6 +15,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from redis.retry import Retry
 
 from . import scripts
+from .resp import packed
 from .scripts import Script
 
 if TYPE_CHECKING:
@@ -118,12 +119,12 @@ class RedisLevel:
 
     def read(self, keys: Sequence[bytes]) -> list[Found | None]:
         """Return what lies under each key, in one round trip."""
-        answers = self._exchange([command for key in keys for command in (("GET", key), ("PTTL", key))])
+        answers = self._exchange([command for key in keys for command in ((b"GET", key), (b"PTTL", key))])
         return [_found(blob, ttl) for blob, ttl in zip(answers[::2], answers[1::2], strict=True)]
 
     def read_one(self, key: bytes) -> Found | None:
         """Return what lies under a key."""
-        blob, ttl = self._exchange((("GET", key), ("PTTL", key)))
+        blob, ttl = self._exchange(((b"GET", key), (b"PTTL", key)))
         return _found(blob, ttl)
 
     def set(self, items: Sequence[tuple[bytes, bytes, int | None]]) -> int:
@@ -132,8 +133,8 @@ class RedisLevel:
 
     def set_plain(self, key: bytes, blob: bytes, ttl_ms: int | None) -> None:
         """Store one value where nobody asks for the order."""
-        store = ("SET", key, blob) if ttl_ms is None else ("SET", key, blob, "PX", ttl_ms)
-        self._exchange((("UNLINK", lease_of(key)), store))
+        store = (b"SET", key, blob) if ttl_ms is None else (b"SET", key, blob, b"PX", b"%d" % ttl_ms)
+        self._exchange(((b"UNLINK", lease_of(key)), store))
 
     def add(self, key: bytes, blob: bytes, ttl_ms: int | None) -> int:
         """Store unless there is a value that lives; returns the server's microseconds, 0 when there is one."""
@@ -209,7 +210,7 @@ class RedisLevel:
         except NoScriptError:  # a server that has been started anew
             return client.eval(script.text, len(keys), *keys, *arguments)
 
-    def _exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def _exchange(self, commands: Sequence[tuple[bytes, ...]]) -> list[Any]:
         """Send commands that may be repeated, in one piece; returns what each was answered.
 
         On a connection of redis-py's pool, but past its client, which costs as much as the round trip itself.
@@ -225,8 +226,8 @@ class RedisLevel:
             pool.release(connection)
 
 
-def _sent(connection: Any, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-    connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+def _sent(connection: Any, commands: Sequence[tuple[bytes, ...]]) -> list[Any]:
+    connection.send_packed_command([b"".join(map(packed, commands))], check_health=False)
     answers, refused = [], None
     for _ in commands:
         try:

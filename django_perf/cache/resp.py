@@ -1,12 +1,17 @@
-"""Read what a Redis server says in RESP3, as it arrives: replies, and messages that nobody asked for."""
+"""Speak to a Redis server: write commands, and read RESP3 as it arrives, also messages that nobody asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 _MORE = object()
 _ONE_KEY = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$"
+
+
+def packed(words: Sequence[bytes]) -> bytes:
+    """Return a command as the server reads it."""
+    return b"*%d\r\n%b" % (len(words), b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words]))
 
 
 class Refused(Exception):

@@ -64,13 +64,14 @@ class Tally:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.l1_hits: deque[tuple[str, int]] = deque()
         self.forget_parent()
 
     def forget_parent(self) -> None:
         """Begin as a new process does: what the parent counted, the parent reports."""
         # Reentrant: a finaliser that runs while it is held may use the cache.
         self._lock = RLock()
-        self.l1_hits: deque[tuple[str, int]] = deque()
+        self.l1_hits.clear()
         self._counts = Counts()
         self._patterns: dict[str, str] = {}
         self._logged: dict[str, float] = {}

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from django_perf.cache.entry import _OVERHEAD_BYTES, frozen_bytes
+from django_perf.cache.entry import OVERHEAD_BYTES, frozen_bytes
 from django_perf.cache.eviction import POLICIES
 from django_perf.cache.memory import MISSING, Memory
 from django_perf.cache.tokens import MOST_TOKENS
@@ -262,9 +262,9 @@ def test_none_is_a_value(memory, get):
 
 def test_bytes_are_those_of_value_key_and_structures(memory):
     memory.put("key", "x" * 1_000, None)
-    assert memory.bytes == sys.getsizeof("x" * 1_000) + sys.getsizeof("key") + sys.getsizeof(None) + _OVERHEAD_BYTES
-    memory.put("key", [1, 2], None, payload=b"x" * 500)
-    assert memory.bytes == sys.getsizeof(b"x" * 500) + sys.getsizeof("key") + sys.getsizeof(None) + _OVERHEAD_BYTES
+    assert memory.bytes == sys.getsizeof("x" * 1_000) + sys.getsizeof("key") + sys.getsizeof(None) + OVERHEAD_BYTES
+    memory.put("key", [[1, 2]], None, payload=b"x" * 500)
+    assert memory.bytes == sys.getsizeof(b"x" * 500) + sys.getsizeof("key") + sys.getsizeof(None) + OVERHEAD_BYTES
 
 
 def test_what_is_too_big_is_not_stored_and_removes_what_was_there(make, clock):
@@ -388,6 +388,25 @@ def test_anything_else_is_loaded_anew_for_every_reader(memory, get, value):
     assert first is not second
 
 
+@pytest.mark.parametrize("value", [{"a": 1, (2, 3): "b"}, [1, "a", None], {1, (2, 3)}, {}, [], set()], ids=str)
+def test_what_holds_only_what_nobody_can_change_is_copied_and_not_pickled(make, clock, value):
+    memory = make(dumps=lambda value: pytest.fail("pickled"))
+    memory.put("key", value, None)
+    expected = pickle.dumps(value)
+    value.clear()
+    memory.get("key", clock()).clear()
+    memory.look("key", clock()).value.clear()
+    assert memory.get("key", clock()) == pickle.loads(expected)
+    assert memory.bytes > sys.getsizeof(pickle.loads(expected))
+
+
+@pytest.mark.parametrize("value", [{"a": []}, [{}], {"a": (1, [])}, list(range(65)), dict.fromkeys(range(65))])
+def test_what_holds_more_is_pickled(make, clock, value):
+    memory, pickled = make(dumps=lambda value: seen.append(value) or pickle.dumps(value)), (seen := [])
+    memory.put("key", value, None)
+    assert (memory.get("key", clock()), pickled) == (value, [value])
+
+
 def test_a_nest_that_nests_itself_in_many_items_is_given_up_early():
     value = ()
     for _ in range(50):
@@ -423,8 +442,8 @@ def test_what_is_pickled_is_not_kept_alive(memory):
 
 def test_a_payload_spares_the_pickling(make, clock):
     memory = make(dumps=lambda value: pytest.fail("pickled"), loads=lambda payload: [payload])
-    memory.put("put", ["never kept"], None, payload=b"1")
-    memory.fill("fill", memory.begin("fill"), ["never kept"], None, payload=b"2")
+    memory.put("put", [["never kept"]], None, payload=b"1")
+    memory.fill("fill", memory.begin("fill"), [["never kept"]], None, payload=b"2")
     assert (memory.get("put", clock()), memory.get("fill", clock())) == ([b"1"], [b"2"])
 
 
@@ -444,7 +463,7 @@ def test_what_cannot_be_pickled_raises_and_changes_nothing(memory, get):
 
 def test_what_cannot_be_loaded_is_missing_and_leaves(memory, clock, get):
     for key in ("get", "look", "change"):
-        memory.put(key, [1], None, payload=b"not a pickle")
+        memory.put(key, [[1]], None, payload=b"not a pickle")
     assert get("get") is MISSING
     assert memory.look("look", clock()) is None
     with pytest.raises(KeyError):
@@ -459,7 +478,7 @@ def test_a_reader_of_what_is_broken_removes_nothing_newer(make, clock):
         raise ValueError
 
     memory = make(loads=loads)
-    memory.put("key", [1], None)
+    memory.put("key", [[1]], None)
     assert memory.get("key", clock()) is MISSING
     assert memory.get("key", clock()) == "new"
 
@@ -748,6 +767,6 @@ def test_a_child_starts_empty_with_a_lock_that_nobody_holds():
 def test_values_are_pickled_by_the_latest_protocol(make):
     seen = []
     memory = make(loads=lambda payload: seen.append(payload))
-    memory.put("key", [1], None)
+    memory.put("key", [[1]], None)
     memory.get("key", 0.0)
-    assert seen == [pickle.dumps([1], pickle.HIGHEST_PROTOCOL)]
+    assert seen == [pickle.dumps([[1]], pickle.HIGHEST_PROTOCOL)]
