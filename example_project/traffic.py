@@ -26,6 +26,8 @@ MAX_LATENESS_S = 2.0
 # So many failures in a row mean that the server is gone; a forgotten process must not knock for ever.
 MAX_FAILURES_IN_A_ROW = 100
 REMEMBERED_IDS = 200
+# How much more the first is wanted than the second, and so on: half of all visits go to 40 of 10,000 products.
+ZIPF = 1.1
 CATEGORIES = ("Audio", "Bikes", "Books", "Games", "Tools", "No such category")
 
 
@@ -47,16 +49,17 @@ class Visitors:
     category_id: int = 1
     created: deque[int] = field(default_factory=lambda: deque(maxlen=REMEMBERED_IDS))
 
-    def skewed(self, highest: int) -> int:
+    def popular(self, highest: int) -> int:
         """Return a number from 1 to `highest`, small ones far more often: a few pages get most of the visits."""
-        return 1 + int(highest * self.chance.random() ** 3)
+        reach = 1 - (highest + 1) ** (1 - ZIPF)
+        return min(int((1 - self.chance.random() * reach) ** (1 / (1 - ZIPF))), highest)
 
     def list_page(self) -> Call:
-        return Call("GET", f"/products?page={self.skewed(30)}&per_page={self.chance.choice((20, 20, 50))}")
+        return Call("GET", f"/products?page={self.popular(30)}&per_page={self.chance.choice((20, 20, 50))}")
 
     def category_page(self) -> Call:
         category = self.chance.choice(CATEGORIES).replace(" ", "%20")
-        return Call("GET", f"/products?category={category}&page={self.skewed(5)}")
+        return Call("GET", f"/products?category={category}&page={self.popular(5)}")
 
     def keyset_page(self) -> Call:
         return Call("GET", "/products?cursor=&per_page=50")
@@ -65,13 +68,13 @@ class Visitors:
         return Call("GET", "/categories")
 
     def detail(self) -> Call:
-        return Call("GET", f"/products/{self.skewed(self.newest_id)}")
+        return Call("GET", f"/products/{self.popular(self.newest_id)}")
 
     def reviews(self) -> Call:
-        return Call("GET", f"/products/{self.skewed(self.newest_id)}/reviews")
+        return Call("GET", f"/products/{self.popular(self.newest_id)}/reviews")
 
     def unknown_product(self) -> Call:
-        return Call("GET", f"/products/{10**9 + self.skewed(50)}")
+        return Call("GET", f"/products/{10**9 + self.popular(50)}")
 
     def unknown_path(self) -> Call:
         return Call("GET", f"/no/such/page/{self.chance.randrange(10**6)}")
@@ -82,7 +85,7 @@ class Visitors:
 
     def patch(self) -> Call:
         price = f"{self.chance.randint(1, 999)}.50"
-        return Call("PATCH", f"/products/{self.skewed(self.newest_id)}", {"price": price})
+        return Call("PATCH", f"/products/{self.popular(self.newest_id)}", {"price": price})
 
     def delete(self) -> Call:
         """Delete what this process created, never what was there before."""
@@ -101,9 +104,9 @@ ORDINARY: dict[Callable[[Visitors], Call], float] = {
     Visitors.reviews: 8,
     Visitors.unknown_product: 2,
     Visitors.unknown_path: 1,
-    Visitors.create: 2,
-    Visitors.patch: 3,
-    Visitors.delete: 1,
+    Visitors.create: 0.2,
+    Visitors.patch: 0.3,
+    Visitors.delete: 0.1,
     Visitors.invalid: 1,
 }
 # Path of a harmless probe, path to send, share of the traffic.

@@ -40,8 +40,8 @@ class Arguments:
     """Bind the arguments of one function, and make the keys of its calls. Thread-safe."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        # An object that can be called has no name of its own: it needs a key.
         self.name = f"{function.__module__}.{getattr(function, '__qualname__', '')}"
+        self._nameless = _nameless(function)
         self._signature = inspect.signature(function)
 
     def bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,8 +52,8 @@ class Arguments:
 
     def key(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """Return the key of a call. Raises Unstable, which names the argument."""
-        if self.name.endswith("."):
-            raise Unstable("an object that is called has no name that lasts; give cache_result a key=")
+        if self._nameless:
+            raise Unstable(f"{self._nameless}; give cache_result a key= that names the call")
         parts = []
         for name, value in self.bound(args, kwargs).items():
             try:
@@ -67,6 +67,17 @@ class Arguments:
         if len(text) > _LONGEST:
             text = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
         return f"{self.name}:{text}"
+
+
+def _nameless(function: Callable[..., Any]) -> str:
+    """Return why the name of a function does not say all that it depends on besides its arguments; "" if it does."""
+    if not hasattr(function, "__qualname__"):
+        return "an object that is called has no name that lasts"
+    if function.__name__ == "<lambda>":
+        return f"{function.__module__}: all lambdas of a place have one name"
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    around = [name for name in getattr(code, "co_freevars", ()) if name != "__class__"]
+    return f"{function.__qualname__} depends on {around[0]!r} of the function around it" if around else ""
 
 
 def identity(value: Any) -> str:

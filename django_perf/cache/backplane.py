@@ -175,7 +175,7 @@ class Backplane:
                 self._take(answer)
             if not self._answers:
                 # What is told in the next moment is read in one go: each time this thread wakes up, others wait.
-                time.sleep(_GATHER_S)
+                self._stop.wait(_GATHER_S)
 
     def _take(self, answer: Any) -> None:
         kind = answer[0] if isinstance(answer, tuple) else None

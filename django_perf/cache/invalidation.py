@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from django.db.models import Model
-from django.db.models.signals import post_delete, post_init, post_save
+from django.db.models.signals import post_delete, post_init, post_save, pre_save
 
 from .computing import TAG_TTL_S, new_epoch
 from .decorators import multilevel
@@ -51,12 +51,28 @@ def register_entity(model: type[Model], names: Names, alias: str = "default") ->
     `QuerySet.update` send no signals: call invalidate() there.
     """
     _entities[model] = names, alias
-    for signal, receiver in ((post_init, _remember), (post_save, _changed), (post_delete, _changed)):
+    receivers = ((post_init, _remember), (pre_save, _complete), (post_save, _changed), (post_delete, _changed))
+    for signal, receiver in receivers:
         signal.connect(receiver, model, dispatch_uid=f"django_perf.cache.{model._meta.label}")
 
 
 def _remember(instance: Model, **kwargs: Any) -> None:
     instance.__dict__[_SNAPSHOT] = dict(instance.__dict__)
+
+
+def _complete(instance: Model, using: str | None = None, **kwargs: Any) -> None:
+    """Look up what a field held that was not loaded with the instance, and is about to be overwritten."""
+    before = instance.__dict__.get(_SNAPSHOT)
+    if before is None or before.get(instance._meta.pk.attname) is None or instance._state.adding:
+        return
+    unknown = [
+        field.attname
+        for field in instance._meta.concrete_fields
+        if field.attname in instance.__dict__ and field.attname not in before
+    ]
+    if unknown:
+        rows = type(instance)._base_manager.using(using).filter(pk=before[instance._meta.pk.attname])
+        before.update(rows.values(*unknown).first() or {})
 
 
 def _changed(instance: Model, using: str | None = None, **kwargs: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import functools
 import uuid
 from decimal import Decimal
 
@@ -132,3 +133,24 @@ def test_an_object_that_is_called_needs_a_key():
     with pytest.raises(Unstable, match="give cache_result a key="):
         Arguments(Price()).key((1,), {})
     assert Arguments(Price()).bound((1,), {}) == {"product": 1}
+
+
+def around(number):
+    def inside(product):
+        return number + product
+
+    class Local:
+        def method(self):
+            return super().__repr__()
+
+    return inside, Local.method, functools.wraps(price)(lambda product: price(product + number))
+
+
+def test_a_function_needs_a_key_that_depends_on_more_than_its_arguments():
+    inside, method, wrapped = around(1)
+    with pytest.raises(Unstable, match=r"around.<locals>.inside depends on 'number' .* give cache_result a key="):
+        Arguments(inside).key((1,), {})
+    with pytest.raises(Unstable, match="all lambdas of a place have one name"):
+        Arguments(lambda product: product).key((1,), {})
+    assert Arguments(wrapped).key((1,), {}) == key(1)
+    assert Arguments(method).key((Product(pk=1),), {}).endswith("Local.method:self=shop.Product(1)")

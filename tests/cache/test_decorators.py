@@ -25,16 +25,20 @@ class Calls(list):
         return {"call": len(self), "args": args}
 
 
+_counted = Calls()
+
+
+@cache_result()
+def total(product, tax=2):
+    return _counted(product, tax)
+
+
 @pytest.fixture
 def calls():
     return Calls()
 
 
-def test_equal_calls_share_one_entry_and_nobody_can_change_it(calls):
-    @cache_result()
-    def total(product, tax=2):
-        return calls(product, tax)
-
+def test_equal_calls_share_one_entry_and_nobody_can_change_it():
     first = total(1, 2)
     first["call"] = "changed"
     assert [total(1), total(1, tax=2), total(product=1, tax=2)] == [{"call": 1, "args": (1, 2)}] * 3
@@ -46,7 +50,7 @@ def test_equal_calls_share_one_entry_and_nobody_can_change_it(calls):
 def test_threads_that_wait_for_one_computation_get_a_value_each():
     is_computing, may_end = threading.Event(), threading.Event()
 
-    @cache_result()
+    @cache_result(key="values")
     def values():
         is_computing.set()
         assert may_end.wait(10)
@@ -74,7 +78,7 @@ def wait_until(is_true):
 
 @pytest.mark.parametrize("result", [None, 0, "", [], False])
 def test_nothing_is_a_result(calls, result):
-    @cache_result()
+    @cache_result(key="nothing")
     def nothing():
         calls()
         return result
@@ -84,7 +88,7 @@ def test_nothing_is_a_result(calls, result):
 
 
 def test_an_exception_is_no_result(calls):
-    @cache_result()
+    @cache_result(key="fails")
     def fails():
         calls()
         raise ZeroDivisionError
@@ -117,7 +121,7 @@ def test_a_key_and_tags_may_be_text_or_functions(calls):
 
 
 def test_one_call_is_invalidated_or_refreshed_alone(calls):
-    @cache_result()
+    @cache_result(key="total:{product}")
     def total(product):
         return calls(product)
 
@@ -172,7 +176,7 @@ def test_a_model_instance_is_its_table_and_primary_key():
 
 
 def test_a_coroutine_function_stays_one(calls):
-    @cache_result(tags=["all"])
+    @cache_result(key="total:{product}", tags=["all"])
     async def total(product):
         await asyncio.sleep(0)
         return calls(product)
@@ -187,7 +191,7 @@ def test_a_coroutine_function_stays_one(calls):
 
 
 def test_a_dummy_cache_keeps_nothing_and_any_other_backend_is_an_error(settings, calls):
-    @cache_result(alias="other")
+    @cache_result(alias="other", key="total")
     def total():
         return calls()
 
@@ -205,7 +209,7 @@ def test_without_any_shared_level_it_works_in_one_process(settings, calls):
         "alone": {"BACKEND": "django_perf.cache.MultiLevelCache", "KEY_PREFIX": "decorators-alone"},
     }
 
-    @cache_result(alias="alone", tags=["all"])
+    @cache_result(alias="alone", key="total:{product}", tags=["all"])
     def total(product):
         return calls(product)
 

@@ -20,7 +20,7 @@ def review(monkeypatch):
     category = Category.objects.create(name="Bikes", slug="bikes")
     product = Product.objects.create(name="Red bike", price=1, category=category)
     yield Review.objects.create(product=product, author="Ada", rating=5, text="Fine.")
-    for signal in (invalidation.post_init, invalidation.post_save, invalidation.post_delete):
+    for signal in (invalidation.post_init, invalidation.pre_save, invalidation.post_save, invalidation.post_delete):
         assert signal.disconnect(sender=Review, dispatch_uid="django_perf.cache.shop.Review")
 
 
@@ -42,6 +42,19 @@ def test_both_the_old_and_the_new_place_of_an_instance_are_forgotten(review):
     assert (by("Ada"), by("Ken")) == (["Fine."], [])
     review.delete()
     assert by("Ada") == []
+
+
+def test_the_old_place_is_forgotten_though_it_was_not_loaded(review, django_assert_num_queries):
+    assert (by("Ada"), by("Ken")) == (["Fine."], [])
+    part = Review.objects.only("text").get()
+    part.author = "Ken"
+    with django_assert_num_queries(2):
+        part.save()
+    assert (by("Ada"), by("Ken")) == ([], ["Fine."])
+    part.author = "Ada"
+    with django_assert_num_queries(1):
+        part.save(update_fields=["author"])
+    assert (by("Ada"), by("Ken")) == (["Fine."], [])
 
 
 def test_an_instance_can_be_invalidated_by_hand_after_what_sends_no_signal(review):
