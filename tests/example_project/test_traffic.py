@@ -64,7 +64,7 @@ def test_small_numbers_are_chosen_far_more_often_and_none_is_out_of_range(visito
     chosen = [visitors.popular(1000) for _ in range(10_000)]
     assert min(chosen) == 1
     assert 900 < max(chosen) <= 1000
-    assert sum(number <= 18 for number in chosen) == pytest.approx(5000, rel=0.1)
+    assert sum(number <= 8 for number in chosen) == pytest.approx(5000, rel=0.1)
 
 
 def test_only_what_was_created_here_is_deleted(visitors):
