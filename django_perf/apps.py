@@ -35,6 +35,7 @@ class PerfConfig(AppConfig):
             self._install(settings)
 
     def _install(self, settings: Settings) -> None:
+        from .compression import tally
         from .db import instrument
         from .metrics.flusher import Flusher
         from .metrics.recorder import recorder
@@ -47,6 +48,7 @@ class PerfConfig(AppConfig):
         connection_created.connect(instrument.install, dispatch_uid="django_perf.db")
         got_request_exception.connect(note_exception, dispatch_uid="django_perf.exceptions")
         post_migrate.connect(alias.migrate_own_file, sender=self, dispatch_uid="django_perf.store")
+        recorder.source(tally.read)
         recorder.expand, recorder.enabled = fold, settings.record_commands
         Sampler(recorder.busy_seconds, settings.worker_slots).publish(recorder)
         chore = housekeeping.Housekeeper()

@@ -6,12 +6,38 @@ import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 
+T = TypeVar("T")
+
 NAME = "DJANGO_PERF"
+PROFILES = ("fast", "balanced", "small")
+# Best first, where a client likes them equally.
+ENCODINGS = ("zstd", "br", "gzip")
+# What becomes smaller. An allow list: compressing what is compressed already costs time and gains nothing.
+CONTENT_TYPES = (
+    "text/*",
+    "application/json",
+    "application/*+json",
+    "application/xml",
+    "application/*+xml",
+    "application/javascript",
+    "application/x-javascript",
+    "application/x-ndjson",
+    "application/graphql",
+    "application/yaml",
+    "application/wasm",
+    "application/vnd.ms-fontobject",
+    "font/otf",
+    "font/ttf",
+    "image/svg+xml",
+    "image/bmp",
+    "image/x-icon",
+    "image/vnd.microsoft.icon",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +73,38 @@ def _is_strings(value: object) -> bool:
     return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
 
 
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
+
+
+def _is_padding(value: object) -> bool:
+    return _is_count(value) and value <= 256  # type: ignore[operator]
+
+
+def _is_profile(value: object) -> bool:
+    return value in PROFILES
+
+
+def _is_encodings(value: object) -> bool:
+    return _is_strings(value) and set(value) <= set(ENCODINGS)  # type: ignore[call-overload]
+
+
 def _setting(default: Any, valid: Callable[[object], bool], wants: str) -> Any:
     return field(default=default, metadata={"valid": valid, "wants": wants})
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """Hold the knobs of CompressionMiddleware: DJANGO_PERF["COMPRESSION"] (docs/compression.md)."""
+
+    min_size: int = _setting(1000, _is_count, "a number of bytes")
+    profile: str = _setting("balanced", _is_profile, f"one of {', '.join(PROFILES)}")
+    encodings: tuple[str, ...] = _setting(ENCODINGS, _is_encodings, f"a list of {', '.join(ENCODINGS)}")
+    content_types: tuple[str, ...] = _setting(CONTENT_TYPES, _is_strings, "a list of media types, * as wildcard")
+    max_padding: int = _setting(100, _is_padding, "a number of bytes, 0 to 256")
+    dictionaries: bool = _setting(False, _is_bool, "True or False")
+    request_decompression: bool = _setting(False, _is_bool, "True or False")
+    variant_cache: str | None = _setting(None, _is_alias, "an alias of CACHES, or None")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +120,7 @@ class Settings:
     ignore_routes: tuple[str, ...] = _setting((), _is_strings, "a list of routes, * as wildcard")
     worker_slots: int | None = _setting(None, _is_slots, "requests a worker serves at once, or None to find out")
     record_commands: bool = _setting(False, _is_bool, "True or False")
+    compression: Compression = field(default=Compression(), metadata={"of": Compression})
 
 
 def get_settings() -> Settings:
@@ -80,8 +137,16 @@ def _read() -> Settings:
     found = [problem.text for problem in problems(raw)]
     if found:
         raise ImproperlyConfigured("; ".join(found))
-    given: dict[str, Any] = {key.lower(): _frozen(value) for key, value in raw.items()}
-    return Settings(**given)
+    return _made(Settings, raw)
+
+
+def _made(cls: type[T], raw: dict[str, Any]) -> T:
+    inner = {item.name: item.metadata.get("of") for item in fields(cls)}  # type: ignore[arg-type]
+    given: dict[str, Any] = {}
+    for key, value in raw.items():
+        nested = inner[key.lower()]
+        given[key.lower()] = _frozen(value) if nested is None else _made(nested, value)
+    return cls(**given)
 
 
 def _frozen(value: Any) -> Any:
@@ -94,21 +159,22 @@ def forget_settings(*, setting: str, **kwargs: object) -> None:
         _read.cache_clear()
 
 
-def problems(raw: object) -> Iterator[Problem]:
-    """Yield what is wrong with `raw`, the value of the setting DJANGO_PERF."""
+def problems(raw: object, cls: type = Settings, name: str = NAME) -> Iterator[Problem]:
+    """Yield what is wrong with `raw`, the value of the setting `name`, which is to become a `cls`."""
     if not isinstance(raw, dict):
-        yield Problem(f"{NAME} is a {type(raw).__name__}, not a dict", f"Write {NAME} = {{...}}.")
+        yield Problem(f"{name} is a {type(raw).__name__}, not a dict", f"Write {name} = {{...}}.")
         return
-    known = {item.name.upper(): item for item in fields(Settings)}
+    known = {item.name.upper(): item.metadata for item in fields(cls)}
     for key, value in raw.items():
         if key not in known:
-            yield _unknown(str(key), list(known))
-        elif not known[key].metadata["valid"](value):
-            wants = known[key].metadata["wants"]
-            yield Problem(f"{NAME}[{key!r}] is {value!r}", f"It takes {wants}.")
+            yield _unknown(str(key), list(known), name)
+        elif "of" in known[key]:
+            yield from problems(value, known[key]["of"], f"{name}[{key!r}]")
+        elif not known[key]["valid"](value):
+            yield Problem(f"{name}[{key!r}] is {value!r}", f"It takes {known[key]['wants']}.")
 
 
-def _unknown(key: str, known: list[str]) -> Problem:
+def _unknown(key: str, known: list[str], name: str) -> Problem:
     near = difflib.get_close_matches(key.upper(), known, n=1, cutoff=0.4)
     hint = f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(known)}."
-    return Problem(f"{NAME} has no setting {key!r}", hint, unknown=True)
+    return Problem(f"{name} has no setting {key!r}", hint, unknown=True)

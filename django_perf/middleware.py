@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .compression.middleware import CompressionMiddleware
 from .requests.middleware import TimingMiddleware
 
-__all__ = ["TimingMiddleware"]
+__all__ = ["CompressionMiddleware", "TimingMiddleware"]

@@ -13,7 +13,7 @@ from ..exceptions import DamagedPayload, UnknownPayload
 from .aggregate import Key, Table, pack_aggregates, unpack_aggregate
 from .frame import Frame
 
-VERSION = 3
+VERSION = 4
 # From here on a new version has only meant new kinds: while workers are replaced one by one, both are read.
 _OLDEST = 2
 _LENGTH_BYTES = 4

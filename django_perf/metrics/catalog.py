@@ -218,6 +218,17 @@ CACHE_EVENT = Kind(
     caps=(_ALIASES,),
 )
 
+COMPRESSION = Kind(
+    14,
+    "compression",
+    "us",
+    "Responses by endpoint and by what became of them: the coding they left in, or why they were left alone; CPU time.",
+    labels=("route", "method", "outcome"),
+    counters=("bytes_in", "bytes_out"),
+    # There are some twenty outcomes.
+    caps=(_ROUTES,),
+)
+
 _ALL = (
     SITE,
     REQUEST,
@@ -232,5 +243,6 @@ _ALL = (
     CACHE,
     CACHE_KEY,
     CACHE_EVENT,
+    COMPRESSION,
 )
 KINDS = {kind.name: kind for kind in _ALL}

@@ -12,9 +12,9 @@ from django.urls import ResolverMatch
 
 from ..metrics.aggregate import Key
 from ..metrics.catalog import EXCEPTION, KINDS, LOSS, REQUEST
+from ..metrics.endpoints import method_of, route_of, status_class
 from ..metrics.recorder import Entry
 from ..metrics.trace import Trace
-from .endpoints import method_of, route_of, status_class
 
 Scope = tuple[str, str]
 

@@ -12,9 +12,9 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from ..conf import Settings
+from ..metrics.endpoints import route_of
 from ..metrics.recorder import FOLD_AT, Recorder
 from ..metrics.trace import Trace, current
-from .endpoints import route_of
 from .headers import set_server_timing
 from .slow_log import log_slow_request
 from .streaming import Body, follow

@@ -8,9 +8,9 @@ import uuid
 
 from django.http import HttpRequest
 
+from ..metrics.endpoints import method_of, route_of
 from ..metrics.names import clean
 from ..metrics.trace import Trace
-from .endpoints import method_of, route_of
 
 logger = logging.getLogger("django_perf.slow_requests")
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from django.urls import ResolverMatch
+from typing import Protocol
 
-from ..metrics.catalog import UNRESOLVED
+from .catalog import UNRESOLVED
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 _CLASSES = {hundred: f"{hundred}xx" for hundred in range(1, 6)}
 
 
-def route_of(match: ResolverMatch | None) -> str:
+class Match(Protocol):
+    """What Django's ResolverMatch tells of the route that matched."""
+
+    @property
+    def route(self) -> str:
+        """Return the pattern."""
+
+
+def route_of(match: Match | None) -> str:
     """Return the route pattern that matched ("/" for the empty one); all unmatched paths share one name."""
     return UNRESOLVED if match is None else match.route or "/"
 

@@ -1,0 +1,145 @@
+"""Compress one response for one request: decide, encode, and put the headers right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from time import thread_time_ns
+from typing import cast
+
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
+
+from ..conf import Compression
+from .codecs import codec_of, is_installed
+from .negotiation import IDENTITY, choose
+from .padding import keyed_length, random_length
+from .rules import is_probe, is_text, refusal
+from .streaming import Pump, acompressed, compressed
+from .tally import note
+
+# Everything is flushed: each piece is a message that somebody waits for.
+_LIVE = ("text/event-stream", "application/x-ndjson", "application/json-seq", "multipart/x-mixed-replace")
+_WANTED = "HTTP_ACCEPT_ENCODING"
+# They describe the bytes that are sent, or parts of them (RFC 9110, section 14.3; RFC 9530).
+_OUTDATED = ("accept-ranges", "content-digest", "repr-digest", "digest", "content-md5")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done with one response: the coding, and what became of it where there is none."""
+
+    coding: str
+    outcome: str
+
+
+class Compressor:
+    """Compress responses as one set of options says. Thread-safe."""
+
+    def __init__(self, options: Compression) -> None:
+        self._options = options
+        self._offered = tuple(coding for coding in options.encodings if is_installed(coding))
+
+    def process(self, request: HttpRequest, response: HttpResponseBase) -> None:
+        """Compress a response in place, if it may be and becomes smaller; nothing is changed when this raises."""
+        plan = self.plan(request, response)
+        if plan.coding == IDENTITY:
+            self._note(request, plan.outcome, response)
+        elif response.streaming:
+            self._stream(request, cast(StreamingHttpResponse, response), plan.coding)
+        else:
+            self._encode(request, cast(HttpResponse, response), plan.coding)
+
+    def plan(self, request: HttpRequest, response: HttpResponseBase) -> Plan:
+        """Decide, and say in Vary what the decision goes by."""
+        options = self._options
+        reason = refusal(request, response, options.min_size, options.content_types)
+        if reason and reason != "not_modified":
+            return Plan(IDENTITY, reason)
+        coding = choose(request.META.get(_WANTED, ""), self._offered)
+        _vary(response)
+        if reason:
+            # The validator of what would have been sent.
+            if coding != IDENTITY:
+                _weaken(response)
+            return Plan(IDENTITY, reason)
+        if coding == IDENTITY:
+            return Plan(IDENTITY, "not_accepted")
+        return Plan(IDENTITY, "cross_site") if is_probe(request) else Plan(coding, coding)
+
+    def _encode(self, request: HttpRequest, response: HttpResponse, coding: str) -> None:
+        body = response.content
+        if not body:  # a HEAD that says how long the body would be
+            _relabel(response, coding, None)
+            return
+        began = thread_time_ns()
+        data = codec_of(coding, self._options.profile).encode(body, self._pad)
+        cpu_ns = thread_time_ns() - began
+        is_smaller = len(data) < len(body)
+        if is_smaller:
+            response.content = data
+            _relabel(response, coding, len(data))
+        note(
+            request.resolver_match,
+            request.method,
+            coding if is_smaller else "not_smaller",
+            len(body),
+            len(data) if is_smaller else len(body),
+            cpu_ns,
+        )
+
+    def _pad(self, data: bytes) -> int:
+        return keyed_length(data, self._options.max_padding)
+
+    def _stream(self, request: HttpRequest, response: StreamingHttpResponse, coding: str) -> None:
+        padding = random_length(self._options.max_padding)
+        pump = Pump(codec_of(coding, self._options.profile).stream(padding), _is_live(response))
+        done = partial(_note_stream, request, coding)
+        body = response.streaming_content
+        response.streaming_content = (
+            acompressed(body, pump, done) if response.is_async else compressed(body, pump, done)  # type: ignore[arg-type]
+        )
+        _relabel(response, coding, None)
+
+    @staticmethod
+    def _note(request: HttpRequest, outcome: str, response: HttpResponseBase) -> None:
+        size = 0 if response.streaming else len(response.content)  # type: ignore[attr-defined]
+        note(request.resolver_match, request.method, outcome, size, size, 0)
+
+
+def _note_stream(request: HttpRequest, coding: str, pump: Pump) -> None:
+    note(request.resolver_match, request.method, coding, pump.bytes_in, pump.bytes_out, pump.cpu_ns)
+
+
+def _is_live(response: HttpResponseBase) -> bool:
+    return is_text(response.headers.get("Content-Type", ""), _LIVE)
+
+
+def _vary(response: HttpResponseBase) -> None:
+    """Tell caches that another client may get other bytes; past Django's function where there is nothing to merge."""
+    store = response.headers._store
+    if "vary" in store:
+        patch_vary_headers(response, ("Accept-Encoding",))
+    else:
+        store["vary"] = ("Vary", "Accept-Encoding")
+
+
+def _weaken(response: HttpResponseBase) -> None:
+    """Make a strong ETag weak: it names the same thing, not the same bytes (RFC 9110, section 8.8.3)."""
+    etag = response.headers.get("ETag", "")
+    if etag.startswith('"'):
+        response.headers["ETag"] = f"W/{etag}"
+
+
+def _relabel(response: HttpResponseBase, coding: str, length: int | None) -> None:
+    """Put right what the headers say of the body."""
+    store = response.headers._store
+    for name in _OUTDATED:
+        store.pop(name, None)
+    store["content-encoding"] = ("Content-Encoding", coding)
+    if length is None:
+        store.pop("content-length", None)
+    else:
+        store["content-length"] = ("Content-Length", str(length))
+    _weaken(response)
