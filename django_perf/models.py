@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from .compression.models import CompressionDictionary
 from .dashboard.models import Performance
 from .store.models import Delta, Lease, Process, Rollup, Series
 
-__all__ = ["Delta", "Lease", "Performance", "Process", "Rollup", "Series"]
+__all__ = ["CompressionDictionary", "Delta", "Lease", "Performance", "Process", "Rollup", "Series"]

@@ -39,7 +39,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     # First, so that it times all the others and sees the answer that leaves, compressed and with its final headers.
     "django_perf.middleware.TimingMiddleware",
-    "example_project.shop.middleware.ThresholdGZipMiddleware",
+    "django_perf.middleware.CompressionMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -67,7 +67,10 @@ TEMPLATES = [
 ]
 
 # A demo wants to see its figures move; a site with many workers keeps the default of 10 s.
-DJANGO_PERF = {"FLUSH_INTERVAL": 2.0}
+DJANGO_PERF = {
+    "FLUSH_INTERVAL": 2.0,
+    "COMPRESSION": {"MIN_SIZE": SHOP.compression_threshold, "DICTIONARIES": True},
+}
 
 DATABASES = {"default": database_from_url(os.environ.get("DATABASE_URL", ""), BASE_DIR / "db.sqlite3")}
 CACHES = {

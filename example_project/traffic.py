@@ -62,6 +62,9 @@ class Visitors:
         category = self.chance.choice(CATEGORIES).replace(" ", "%20")
         return Call("GET", f"/products?category={category}&page={self.popular(5)}")
 
+    def catalogue_page(self) -> Call:
+        return Call("GET", f"/catalogue?page={self.popular(30)}")
+
     def keyset_page(self) -> Call:
         return Call("GET", "/products?cursor=&per_page=50")
 
@@ -100,6 +103,7 @@ class Visitors:
 ORDINARY: dict[Callable[[Visitors], Call], float] = {
     Visitors.list_page: 26,
     Visitors.category_page: 10,
+    Visitors.catalogue_page: 6,
     Visitors.keyset_page: 3,
     Visitors.categories: 6,
     Visitors.detail: 34,

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from time import thread_time_ns
 from typing import cast
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.urls import NoReverseMatch, reverse
 from django.utils.cache import patch_vary_headers
 
 from ..conf import Compression
-from .codecs import codec_of, is_installed
+from .codecs import Codec, codec_of, is_installed
+from .dictionary import Dictionaries, Known
 from .negotiation import IDENTITY, choose
 from .padding import keyed_length, random_length
+from .profiles import PROFILES
 from .rules import is_probe, is_text, refusal
 from .streaming import Pump, acompressed, compressed
 from .tally import note
 
 # Everything is flushed: each piece is a message that somebody waits for.
 _LIVE = ("text/event-stream", "application/x-ndjson", "application/json-seq", "multipart/x-mixed-replace")
+DCZ = "dcz"
 _WANTED = "HTTP_ACCEPT_ENCODING"
 # They describe the bytes that are sent, or parts of them (RFC 9110, section 14.3; RFC 9530).
 _OUTDATED = ("accept-ranges", "content-digest", "repr-digest", "digest", "content-md5")
@@ -28,10 +32,11 @@ _OUTDATED = ("accept-ranges", "content-digest", "repr-digest", "digest", "conten
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done with one response: the coding, and what became of it where there is none."""
+    """What is to be done with one response: the coding, what became of it where there is none, and a dictionary."""
 
     coding: str
     outcome: str
+    dictionary: Known | None = None
 
 
 class Compressor:
@@ -40,6 +45,7 @@ class Compressor:
     def __init__(self, options: Compression) -> None:
         self._options = options
         self._offered = tuple(coding for coding in options.encodings if is_installed(coding))
+        self._dictionaries = _dictionaries(options.profile) if options.dictionaries and is_installed("zstd") else None
 
     def process(self, request: HttpRequest, response: HttpResponseBase) -> None:
         """Compress a response in place, if it may be and becomes smaller; nothing is changed when this raises."""
@@ -49,7 +55,7 @@ class Compressor:
         elif response.streaming:
             self._stream(request, cast(StreamingHttpResponse, response), plan.coding)
         else:
-            self._encode(request, cast(HttpResponse, response), plan.coding)
+            self._encode(request, cast(HttpResponse, response), plan)
 
     def plan(self, request: HttpRequest, response: HttpResponseBase) -> Plan:
         """Decide, and say in Vary what the decision goes by."""
@@ -57,7 +63,9 @@ class Compressor:
         reason = refusal(request, response, options.min_size, options.content_types)
         if reason and reason != "not_modified":
             return Plan(IDENTITY, reason)
-        coding = choose(request.META.get(_WANTED, ""), self._offered)
+        header = request.META.get(_WANTED, "")
+        dictionary = self._dictionary(request, response) if self._dictionaries is not None else None
+        coding = choose(header, self._offered if dictionary is None else (DCZ, *self._offered))
         _vary(response)
         if reason:
             # The validator of what would have been sent.
@@ -66,15 +74,30 @@ class Compressor:
             return Plan(IDENTITY, reason)
         if coding == IDENTITY:
             return Plan(IDENTITY, "not_accepted")
-        return Plan(IDENTITY, "cross_site") if is_probe(request) else Plan(coding, coding)
+        return Plan(IDENTITY, "cross_site") if is_probe(request) else Plan(coding, coding, dictionary)
 
-    def _encode(self, request: HttpRequest, response: HttpResponse, coding: str) -> None:
-        body = response.content
+    def _dictionary(self, request: HttpRequest, response: HttpResponseBase) -> Known | None:
+        """Return the dictionary to compress with, and tell a client without one where it is."""
+        assert self._dictionaries is not None
+        self._dictionaries.refresh()
+        newest = self._dictionaries.for_path(request.path)
+        if newest is None:
+            return None
+        patch_vary_headers(response, ("Accept-Encoding", "Available-Dictionary"))
+        mine = self._dictionaries.of_client(request.META)
+        # A browser offers dcz only with a dictionary at hand, and looks for links to one only in documents.
+        if mine is not newest and request.META.get("HTTP_SEC_FETCH_DEST") == "document":
+            _announce(response, newest)
+        return None if response.streaming else mine
+
+    def _encode(self, request: HttpRequest, response: HttpResponse, plan: Plan) -> None:
+        body, coding = response.content, plan.coding
         if not body:  # a HEAD that says how long the body would be
             _relabel(response, coding, None)
             return
         began = thread_time_ns()
-        data = codec_of(coding, self._options.profile).encode(body, self._pad)
+        codec = plan.dictionary.codec if plan.dictionary and coding == DCZ else self._codec(coding)
+        data = codec.encode(body, self._pad)
         cpu_ns = thread_time_ns() - began
         is_smaller = len(data) < len(body)
         if is_smaller:
@@ -89,12 +112,15 @@ class Compressor:
             cpu_ns,
         )
 
+    def _codec(self, coding: str) -> Codec:
+        return codec_of(coding, self._options.profile)
+
     def _pad(self, data: bytes) -> int:
         return keyed_length(data, self._options.max_padding)
 
     def _stream(self, request: HttpRequest, response: StreamingHttpResponse, coding: str) -> None:
         padding = random_length(self._options.max_padding)
-        pump = Pump(codec_of(coding, self._options.profile).stream(padding), _is_live(response))
+        pump = Pump(self._codec(coding).stream(padding), _is_live(response))
         done = partial(_note_stream, request, coding)
         body = response.streaming_content
         response.streaming_content = (
@@ -106,6 +132,26 @@ class Compressor:
     def _note(request: HttpRequest, outcome: str, response: HttpResponseBase) -> None:
         size = 0 if response.streaming else len(response.content)  # type: ignore[attr-defined]
         note(request.resolver_match, request.method, outcome, size, size, 0)
+
+
+@cache
+def _dictionaries(profile: str) -> Dictionaries:
+    """Return what this process knows of dictionaries; views and middleware share it."""
+    # Here, because a model can be imported only when all apps are.
+    from .loading import active
+
+    return Dictionaries(partial(active, PROFILES[profile]))
+
+
+def _announce(response: HttpResponseBase, dictionary: Known) -> None:
+    """Tell the client where the dictionary is, where the site has routed it."""
+    try:
+        url = reverse("django_perf:dictionary", args=[dictionary.sha256.hex()])
+    except NoReverseMatch:
+        return
+    link = f'<{url}>; rel="compression-dictionary"'
+    before = response.headers.get("Link")
+    response.headers["Link"] = f"{before}, {link}" if before else link
 
 
 def _note_stream(request: HttpRequest, coding: str, pump: Pump) -> None:

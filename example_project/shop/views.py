@@ -6,10 +6,11 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils.cache import get_conditional_response
 from django.utils.decorators import method_decorator
-from django.utils.http import parse_etags
+from django.utils.http import parse_etags, urlencode
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
@@ -79,6 +80,24 @@ class CategoryCollection(ApiView):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         return JsonResponse({"items": catalogue.categories()})
+
+
+class CataloguePage(ApiView):
+    """GET /catalogue: the list of products for people."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        category = request.GET.get("category") or None
+        page = catalogue.product_page(category, parse_page(request.GET))
+        context = {
+            "title": category or "All products",
+            "categories": catalogue.categories(),
+            "products": page["items"],
+            "page": page,
+            "before": page["page"] - 1,
+            "after": page["page"] + 1,
+            "query": urlencode({"category": category}) + "&" if category else "",
+        }
+        return render(request, "shop/catalogue.html", context)
 
 
 def detail_response(detail: dict, status: int = 200) -> JsonResponse:
