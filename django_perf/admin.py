@@ -32,6 +32,7 @@ class PerformanceAdmin(_Base):
             path("endpoint/", self._guarded(views.endpoint), name="django_perf_performance_endpoint"),
             path("pool/", self._guarded(views.pool), name="django_perf_performance_pool"),
             path("cache/", self._guarded(views.cache), name="django_perf_performance_cache"),
+            path("compression/", self._guarded(views.compression), name="django_perf_performance_compression"),
         ]
 
     def _guarded(self, view: View) -> Callable[[HttpRequest], HttpResponse]:

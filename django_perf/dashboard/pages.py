@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..metrics.catalog import CACHE, CACHE_EVENT, POOL, POOL_HOLD, REQUEST, SITE, Kind
+from ..metrics.catalog import CACHE, CACHE_EVENT, COMPRESSION, POOL, POOL_HOLD, REQUEST, SITE, Kind
 from ..reports.cache import CACHE_KEYS, CACHE_PROCESSES, CACHES, HITS, TROUBLES
+from ..reports.compression import COMPRESSION_OUTCOMES, COMPRESSIONS, outcomes
 from ..reports.exceptions import EXCEPTIONS
 from ..reports.health import Health, health
 from ..reports.pool import POOL_PROCESSES, POOLS
@@ -27,6 +28,7 @@ _FEW_NOTES = 5
 # Five points make no line: a short range is charted with the hour around it.
 _LEAST_CHART_MINUTES = 60
 _NO_CACHE = 'No process has a cache of django_perf in this time: CACHES takes "django_perf.cache.MultiLevelCache".'
+_NO_COMPRESSION = 'No response passed CompressionMiddleware in this time: MIDDLEWARE takes "django_perf.middleware.CompressionMiddleware".'
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,58 @@ def _cache_charts(snapshot: Snapshot, charted: Window) -> list[Chart]:
     return [
         Chart("reads", "Reads by the level that answered", "per_s", times, reads),
         Chart("below", "Reads from L2", "ms", times, latency),
+    ]
+
+
+def compression(snapshot: Snapshot, since: str) -> Page:
+    """Return the page of compression: what it saves, what it costs, and what is left alone."""
+    window = last(since)
+    tables = [report.table(snapshot, window, None, _ROWS) for report in (COMPRESSIONS, COMPRESSION_OUTCOMES)]
+    endpoints, _ = tables
+    endpoints.columns.pop()
+    notes = [f"{row['method']} {row['route']}: {row['advice']}." for row in endpoints.rows if row["advice"]]
+    figures = [_compression_figures(snapshot, one) for one in (window, window.before)]
+    labels = ("Saved", "bytes"), ("Sent, of the size before", "ratio"), ("Responses compressed", "ratio")
+    cards = [_card(*label, index, figures, index == 1) for index, label in enumerate(labels)]
+    cards += [_card("CPU for 1 MB", "ms", 3, figures), _card("By dictionary", "ratio", 4, figures, False)]
+    charts = _compression_charts(snapshot, _charted(window))
+    return Page(window, health(snapshot, window), cards, charts, tables, notes[:_FEW_NOTES] or _missing(endpoints))
+
+
+def _missing(endpoints: Table) -> list[str]:
+    return [] if endpoints.rows else [_NO_COMPRESSION]
+
+
+def _compression_figures(snapshot: Snapshot, window: Window) -> list[float | None]:
+    """Return bytes saved, the parts of bytes and of responses, milliseconds per megabyte, and the part of dcz."""
+    found = outcomes(snapshot, window)
+    packed = [one for one in found if one.is_compressed()]
+    count, before = (sum(one.sum.count for one in found), sum(one.bytes("in") for one in packed))
+    if not before:
+        return [0.0, None, 0.0 if count else None, None, None]
+    after, responses = sum(one.bytes("out") for one in packed), sum(one.sum.count for one in packed)
+    milliseconds = sum(one.sum.total for one in packed) / 1_000 / (before / 1e6)
+    by_dictionary = sum(one.sum.count for one in packed if one.name == "dcz") / responses
+    return [float(before - after), after / before, responses / count, milliseconds, by_dictionary]
+
+
+def _compression_charts(snapshot: Snapshot, charted: Window) -> list[Chart]:
+    points = _settled(snapshot.points(COMPRESSION, charted.span, charted.step), charted.now)
+    times = [minute * 60 for minute, _ in points]
+    seconds = _seconds(times, charted)
+    sides = ("before", "2", "bytes_in"), ("sent", "1", "bytes_out")
+    sent = [
+        Line(
+            name,
+            style,
+            [sum_.counter(COMPRESSION, side) / each for (_, sum_), each in zip(points, seconds, strict=True)],
+        )
+        for name, style, side in sides
+    ]
+    cpu = [sum_.total / 1_000 / each for (_, sum_), each in zip(points, seconds, strict=True)]
+    return [
+        Chart("sent", "Bytes of responses per second", "bytes", times, sent),
+        Chart("cpu", "CPU for compression, milliseconds per second", "ms", times, [Line("CPU", "1", cpu)]),
     ]
 
 

@@ -55,6 +55,13 @@ def cache(request: HttpRequest, site: AdminSite) -> HttpResponse:
     return _respond(request, site, "cache", since, context, lambda snapshot: pages.cache(snapshot, since))
 
 
+def compression(request: HttpRequest, site: AdminSite) -> HttpResponse:
+    """Show compression."""
+    since = request.GET.get("since") or _DEFAULT_RANGE
+    context = {"title": "Compression", "page_name": "compression"}
+    return _respond(request, site, "compression", since, context, lambda snapshot: pages.compression(snapshot, since))
+
+
 def _respond(
     request: HttpRequest,
     site: AdminSite,

@@ -10,6 +10,7 @@ from ..store.alias import store_alias
 from ..store.reader import Snapshot, consistent
 from .blocks import BLOCKS
 from .cache import CACHE_KEYS, CACHE_PROCESSES, CACHES
+from .compression import COMPRESSION_OUTCOMES, COMPRESSIONS
 from .health import Health, health
 from .pool import POOL_PROCESSES, POOLS
 from .process import PROCESSES
@@ -30,6 +31,8 @@ REPORTS: dict[str, Report[Any]] = {
         CACHES,
         CACHE_KEYS,
         CACHE_PROCESSES,
+        COMPRESSIONS,
+        COMPRESSION_OUTCOMES,
     )
 }
 
