@@ -29,6 +29,8 @@ REMEMBERED_IDS = 200
 # How much more the first is wanted than the second, and so on: half of all visits go to ten of 10,000 products, and a
 # quarter to those behind the first hundred.
 ZIPF = 1.25
+# What browsers accept, over TLS and without, and what robots do.
+ACCEPTED = {"gzip, deflate, br, zstd": 80, "gzip, deflate": 12, "identity": 8}
 CATEGORIES = ("Audio", "Bikes", "Books", "Games", "Tools", "No such category")
 
 
@@ -174,10 +176,11 @@ class Traffic:
         self._visitors = visitors
         self._choosing = threading.Lock()
 
-    def send(self, call: Call) -> httpx.Response | None:
+    def send(self, call: Call, accepted: str = "gzip") -> httpx.Response | None:
         """Send one call and count it; None when there was no answer."""
+        headers = {"Accept-Encoding": accepted}
         try:
-            response = self._client.request(call.method, call.path, json=call.body)
+            response = self._client.request(call.method, call.path, json=call.body, headers=headers)
         except httpx.HTTPError:
             if self.totals.failed():
                 self.stop.set()
@@ -221,11 +224,12 @@ class Traffic:
                 moment = next(due)
                 [choose] = self._visitors.chance.choices(list(weights), list(weights.values()))
                 call = choose(self._visitors)
+                [accepted] = self._visitors.chance.choices(list(ACCEPTED), list(ACCEPTED.values()))
             wait = moment - time.monotonic()
             if wait < -MAX_LATENESS_S:
                 self.totals.skipped()
             elif not self.stop.wait(max(wait, 0)):
-                self.remember(self.send(call))
+                self.remember(self.send(call, accepted if call.method == "GET" else "gzip"))
 
     def remember(self, response: httpx.Response | None) -> None:
         """Keep the id of a product just created, to look at and to delete later."""
