@@ -161,7 +161,7 @@ class Zstd:
     def __init__(self, levels: Levels, dictionary: bytes | None = None) -> None:
         self._level = levels.zstd
         # Raw bytes, whatever they look like: that is how a browser uses its copy.
-        self._dictionary = None if dictionary is None else zstd.ZstdDict(dictionary, is_raw=True).as_prefix
+        self._dictionary = None if dictionary is None else zstd.ZstdDict(dictionary, is_raw=True).as_digested_dict
         self._local = threading.local()
 
     def encode(self, body: bytes, pad: Pad) -> bytes:
@@ -171,7 +171,7 @@ class Zstd:
         self._local.context = None
         context = context or self._context()
         data = context.compress(body, context.FLUSH_FRAME)
-        if len(body) <= LARGE and self._dictionary is None:
+        if len(body) <= LARGE:
             self._local.context = context
         return bytes(data) + skippable_frame(pad(data))
 
