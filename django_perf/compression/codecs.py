@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, Protocol
 
 from .padding import file_name, metadata_block, skippable_frame
-from .profiles import PROFILES, Levels
+from .profiles import BACKGROUND, PROFILES, Levels
 
 try:
     from compression import zstd
@@ -46,6 +46,9 @@ _GZIP_HEAD, _FNAME = b"\x1f\x8b\x08%c\0\0\0\0\0\xff", 0x08
 _RAW = -15
 
 Pad = Callable[[bytes], int]
+
+
+__all__ = ["Codec", "Stream", "Zstd", "background_codec", "brotli", "codec_of", "is_installed", "zstd"]
 
 
 class Stream(Protocol):
@@ -213,3 +216,9 @@ def is_installed(coding: str) -> bool:
 def codec_of(coding: str, profile: str) -> Codec:
     """Return the codec of a coding, which all threads share, at the level of a profile."""
     return _CODECS[coding](PROFILES[profile])
+
+
+@cache
+def background_codec(coding: str) -> Codec:
+    """Return the codec for what nobody waits for."""
+    return _CODECS[coding](BACKGROUND)

@@ -21,6 +21,7 @@ from .profiles import PROFILES
 from .rules import is_probe, is_text, refusal
 from .streaming import Pump, acompressed, compressed
 from .tally import note
+from .variants import is_shared, variants_in
 
 # Everything is flushed: each piece is a message that somebody waits for.
 _LIVE = ("text/event-stream", "application/x-ndjson", "application/json-seq", "multipart/x-mixed-replace")
@@ -45,6 +46,7 @@ class Compressor:
     def __init__(self, options: Compression) -> None:
         self._options = options
         self._offered = tuple(coding for coding in options.encodings if is_installed(coding))
+        self._variants = variants_in(options.variant_cache) if options.variant_cache else None
         self._dictionaries = _dictionaries(options.profile) if options.dictionaries and is_installed("zstd") else None
 
     def process(self, request: HttpRequest, response: HttpResponseBase) -> None:
@@ -96,8 +98,7 @@ class Compressor:
             _relabel(response, coding, None)
             return
         began = thread_time_ns()
-        codec = plan.dictionary.codec if plan.dictionary and coding == DCZ else self._codec(coding)
-        data = codec.encode(body, self._pad)
+        data = self._kept(request, response, coding, body) or self._encoded(plan, body)
         cpu_ns = thread_time_ns() - began
         is_smaller = len(data) < len(body)
         if is_smaller:
@@ -111,6 +112,16 @@ class Compressor:
             len(data) if is_smaller else len(body),
             cpu_ns,
         )
+
+    def _encoded(self, plan: Plan, body: bytes) -> bytes:
+        codec = plan.dictionary.codec if plan.dictionary and plan.coding == DCZ else self._codec(plan.coding)
+        return codec.encode(body, self._pad)
+
+    def _kept(self, request: HttpRequest, response: HttpResponse, coding: str, body: bytes) -> bytes | None:
+        """Return what is kept of a body, None where there is nothing, or nothing is to be kept."""
+        if self._variants is None or coding == DCZ or not is_shared(request, response):
+            return None
+        return self._variants.get(coding, body, self._pad)
 
     def _codec(self, coding: str) -> Codec:
         return codec_of(coding, self._options.profile)

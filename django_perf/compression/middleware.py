@@ -8,12 +8,13 @@ from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.core.exceptions import ImproperlyConfigured, MiddlewareNotUsed
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from ..conf import Compression, get_settings
 from ..metrics.guard import count_fault
 from .compressor import Compressor
+from .request_body import decode
 
 logger = logging.getLogger("django_perf")
 
@@ -33,7 +34,9 @@ class CompressionMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], Any], options: Compression | None = None) -> None:
         self.get_response = get_response
-        self.compressor = Compressor(options or _usable_options())
+        options = options or _usable_options()
+        self.compressor = Compressor(options)
+        self._decodes = options.request_decompression
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             markcoroutinefunction(self)
@@ -41,13 +44,25 @@ class CompressionMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self._is_async:
             return self._acall(request)
+        refused = self._refused(request)
+        if refused is not None:
+            return refused
         return self._processed(request, cast(HttpResponseBase, self.get_response(request)))
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
+        refused = self._refused(request)
+        if refused is not None:
+            return refused
         response = await cast(Awaitable[HttpResponseBase], self.get_response(request))
         if not response.streaming and len(response.content) > _LARGE:  # type: ignore[attr-defined]
             return await sync_to_async(self._processed, thread_sensitive=False)(request, response)
         return self._processed(request, response)
+
+    def _refused(self, request: HttpRequest) -> HttpResponse | None:
+        """Decode the request's body, if the site wants that; returns the answer to one that cannot be taken."""
+        if self._decodes and "HTTP_CONTENT_ENCODING" in request.META:
+            return decode(request)
+        return None
 
     def _processed(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         try:

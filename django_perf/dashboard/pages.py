@@ -28,7 +28,7 @@ _FEW_NOTES = 5
 # Five points make no line: a short range is charted with the hour around it.
 _LEAST_CHART_MINUTES = 60
 _NO_CACHE = 'No process has a cache of django_perf in this time: CACHES takes "django_perf.cache.MultiLevelCache".'
-_NO_COMPRESSION = "No response was compressed in this time: MIDDLEWARE takes django_perf.middleware.CompressionMiddleware."
+_NO_COMPRESSION = "Nothing passed CompressionMiddleware in this time: put it into MIDDLEWARE (django_perf.middleware)."
 
 
 @dataclass(frozen=True, slots=True)
