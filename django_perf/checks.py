@@ -13,9 +13,11 @@ from django.core.checks import CheckMessage, Error, Tags, Warning
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db import Error as DatabaseError
+from django.urls import NoReverseMatch, reverse
 
 from . import conf
 from .cache import options as cache_options
+from .compression import codecs
 from .exceptions import PerfError
 from .pool import options
 from .reports.pool import fleets
@@ -30,12 +32,20 @@ _POOL_ENGINES = ("django_perf.pool.postgresql", "django_perf.pool.postgis")
 # Fewer connections than that, and a worker of any size is short of them while requests hold theirs to the end.
 _SMALL_POOL = 4
 MIDDLEWARE = "django_perf.middleware.TimingMiddleware"
+_COMPRESSION = "django_perf.middleware.CompressionMiddleware"
+_CONDITIONAL = "django.middleware.http.ConditionalGetMiddleware"
+_OTHER_COMPRESSION = {
+    "django.middleware.gzip.GZipMiddleware",
+    "compression_middleware.middleware.CompressionMiddleware",
+    "django_http_compression.middleware.HttpCompressionMiddleware",
+}
 
 
 def register() -> None:
     """Register the checks of the app; called by apps.ready()."""
     checks.register(check_settings, "django_perf")
     checks.register(check_middleware, "django_perf")
+    checks.register(check_compression, "django_perf")
     checks.register(check_pools, "django_perf")
     checks.register(check_caches, Tags.caches)
     checks.register(check_tables, Tags.database)
@@ -75,6 +85,71 @@ def check_middleware(app_configs: Sequence[AppConfig] | None = None, **kwargs: A
     else:
         return []
     return [Warning(text, hint=f"Put {MIDDLEWARE!r} first in MIDDLEWARE.", id=id_)]
+
+
+def check_compression(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Find what compresses twice or in the wrong place (W008 to W010), and what cannot work (E008, E009)."""
+    installed = list(django_settings.MIDDLEWARE)
+    if _COMPRESSION not in installed or check_settings():
+        return []
+    return [*_check_order(installed), *_check_codings(), *_check_dictionaries(), *_check_variants()]
+
+
+def _check_order(installed: list[str]) -> Iterator[CheckMessage]:
+    place = installed.index(_COMPRESSION)
+    for name in set(installed) & _OTHER_COMPRESSION:
+        yield Warning(
+            f"{name!r} and CompressionMiddleware are both in MIDDLEWARE: only the lower one compresses",
+            hint=f"Take {name!r} out.",
+            id="django_perf.W008",
+        )
+    for name in installed[:place]:
+        if name == _CONDITIONAL:
+            yield Warning(
+                "ConditionalGetMiddleware stands above CompressionMiddleware: its ETags differ by coding",
+                hint=f"Put {_COMPRESSION!r} above it.",
+                id="django_perf.W009",
+            )
+
+
+def _check_codings() -> Iterator[CheckMessage]:
+    given = getattr(django_settings, conf.NAME, {}).get("COMPRESSION", {}).get("ENCODINGS", ())
+    for coding in given:
+        if not codecs.is_installed(coding):
+            yield Warning(
+                f"COMPRESSION['ENCODINGS'] names {coding!r}, whose library is not installed: it is not offered",
+                hint="pip install django-perf-suite[compression]",
+                id="django_perf.W010",
+            )
+
+
+def _check_dictionaries() -> Iterator[CheckMessage]:
+    if not conf.get_settings().compression.dictionaries:
+        return
+    try:
+        reverse("django_perf:dictionary", args=["0" * 64])
+    except NoReverseMatch:
+        yield Error(
+            "COMPRESSION['DICTIONARIES'] is on, and no URL leads to the dictionaries",
+            hint='Add path("perf/", include("django_perf.urls")) to the urlpatterns.',
+            id="django_perf.E008",
+        )
+    if not codecs.is_installed("zstd"):
+        yield Error(
+            "COMPRESSION['DICTIONARIES'] is on, and zstd is not installed",
+            hint="pip install django-perf-suite[compression]",
+            id="django_perf.E008",
+        )
+
+
+def _check_variants() -> Iterator[CheckMessage]:
+    alias = conf.get_settings().compression.variant_cache
+    if alias is not None and alias not in django_settings.CACHES:
+        yield Error(
+            f"COMPRESSION['VARIANT_CACHE'] is {alias!r}, which is not in CACHES",
+            hint=f"There are {', '.join(django_settings.CACHES)}.",
+            id="django_perf.E009",
+        )
 
 
 def check_pools(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:

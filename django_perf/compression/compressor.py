@@ -149,9 +149,9 @@ class Compressor:
 def _dictionaries(profile: str) -> Dictionaries:
     """Return what this process knows of dictionaries; views and middleware share it."""
     # Here, because a model can be imported only when all apps are.
-    from .loading import active
+    from .loading import active_in_thread
 
-    return Dictionaries(partial(active, PROFILES[profile]))
+    return Dictionaries(partial(active_in_thread, PROFILES[profile]))
 
 
 def _announce(response: HttpResponseBase, dictionary: Known) -> None:

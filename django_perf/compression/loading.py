@@ -12,10 +12,15 @@ from .profiles import Levels
 
 
 def active(levels: Levels) -> Iterator[Known]:
-    """Yield the dictionaries in use, newest first; closes the connection, which belongs to the calling thread."""
-    rows = CompressionDictionary.objects.filter(state=CompressionDictionary.State.ACTIVE).order_by("-created", "-id")
+    """Yield the dictionaries in use, newest first."""
+    rows = CompressionDictionary.objects.filter(state=CompressionDictionary.State.ACTIVE)
+    for row in rows.order_by("-created", "-id"):
+        yield known(row.sha256, row.match, bytes(row.content), levels)
+
+
+def active_in_thread(levels: Levels) -> list[Known]:
+    """Return the same for a thread that ends, whose connection nobody else would close."""
     try:
-        for row in rows:
-            yield known(row.sha256, row.match, bytes(row.content), levels)
+        return list(active(levels))
     finally:
         connections[router.db_for_read(CompressionDictionary)].close()
