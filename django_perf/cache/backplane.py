@@ -74,6 +74,9 @@ class Backplane:
         self._starting = RLock()
         self._stop = Event()
         self.is_linked = False
+        if (inherited := getattr(self, "_socket", None)) is not None:
+            # While a child holds it open too, the server goes on telling when the parent has ended.
+            inherited.close()
         self._socket: Any = None
         self._reader = Reader()
         self._answers: deque[Any] = deque()

@@ -113,16 +113,20 @@ class CachedFunction:
             self._calls += 1
         key, tags, cache = self.key(*args, **kwargs), self.tags(*args, **kwargs), multilevel(self.alias)
         compute = partial(self._compute, args, kwargs)
-        if cache is None or is_touched([f"{self.alias}:key:{key}", *(f"{self.alias}:tag:{tag}" for tag in tags)]):
+        if cache is None or self._is_touched(key, tags):
             return compute()
         return cache.levels.computing.value(cache.physical(key), compute, self._policy_of(cache), tags, key)
 
     def _refreshed(self, args: Any, kwargs: Any) -> Any:
-        cache, compute = multilevel(self.alias), partial(self._compute, args, kwargs)
-        if cache is None:
+        key, tags, cache = self.key(*args, **kwargs), self.tags(*args, **kwargs), multilevel(self.alias)
+        compute = partial(self._compute, args, kwargs)
+        if cache is None or self._is_touched(key, tags):
             return compute()
-        key, tags = self.key(*args, **kwargs), self.tags(*args, **kwargs)
         return cache.levels.computing.refresh(cache.physical(key), compute, self._policy_of(cache), tags, key)
+
+    def _is_touched(self, key: str, tags: Sequence[str]) -> bool:
+        """Tell whether this thread's transaction has changed what the result is made of: nobody else may see it yet."""
+        return is_touched([f"{self.alias}:key:{key}", *(f"{self.alias}:tag:{tag}" for tag in tags)])
 
     def _compute(self, args: Any, kwargs: Any) -> Any:
         with self._lock:

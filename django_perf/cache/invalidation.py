@@ -12,9 +12,10 @@ from django.db.models.signals import post_delete, post_init, post_save, pre_save
 
 from .computing import TAG_TTL_S, new_epoch
 from .decorators import multilevel
-from .pending import on_commit
+from .pending import in_transaction, on_commit
 
-_SNAPSHOT = "_django_perf_state"
+# Where an instance keeps the state it was loaded in, and its names in states that may come back by a rollback.
+_SNAPSHOT, _EARLIER = "_django_perf_state", "_django_perf_names"
 _GLOB = set("*?[")
 
 Names = Callable[[Any], Iterable["str | Tag"]]
@@ -38,7 +39,7 @@ def invalidate(*targets: str | Model, alias: str = "default", using: str | None 
         if isinstance(target, Model):
             _forget_instance(target, using or target._state.db)
         elif _GLOB & set(target):
-            on_commit((), partial(_forget_pattern, target, alias), using)
+            on_commit((), partial(_forget_pattern, target, alias), using, f"{alias}:key:{target}")
         else:
             _forget_names([Tag(target)], alias, using)
 
@@ -76,19 +77,24 @@ def _complete(instance: Model, using: str | None = None, **kwargs: Any) -> None:
 
 
 def _changed(instance: Model, using: str | None = None, **kwargs: Any) -> None:
-    _forget_instance(instance, using)
-    instance.__dict__.pop(_SNAPSHOT, None)
+    found = _forget_instance(instance, using)
+    for name in (_SNAPSHOT, _EARLIER):
+        instance.__dict__.pop(name, None)
     _remember(instance)
+    if in_transaction(using):
+        # Which may be rolled back, and the row is where it was before.
+        instance.__dict__[_EARLIER] = found
 
 
-def _forget_instance(instance: Model, using: str | None) -> None:
+def _forget_instance(instance: Model, using: str | None) -> set[str]:
+    """Forget what shows an instance; returns its names."""
     entity = next((_entities[one] for one in type(instance).__mro__ if one in _entities), None)
     if entity is None:
         raise LookupError(
             f"{type(instance).__name__} is not registered: call register_entity({type(instance).__name__}, ...)"
         )
     names, alias = entity
-    found = list(names(instance))
+    found = {*names(instance), *instance.__dict__.get(_EARLIER, ())}
     before = instance.__dict__.get(_SNAPSHOT)
     if before is not None and before.get(instance._meta.pk.attname) is not None:
         old = copy.copy(instance)
@@ -96,8 +102,9 @@ def _forget_instance(instance: Model, using: str | None) -> None:
         # Relations that were followed since belong to the new state.
         old._state = copy.copy(instance._state)
         old._state.fields_cache = {}
-        found += names(old)
+        found.update(names(old))
     _forget_names(found, alias, using)
+    return found
 
 
 def _forget_names(names: Iterable[str], alias: str, using: str | None) -> None:

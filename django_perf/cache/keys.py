@@ -44,6 +44,11 @@ class Keys:
             head = f"untracked:{head}"
         return head + _short(local)
 
+    def moved(self, physical: str, head: str) -> str:
+        """Return the key of the same entry under another epoch."""
+        start, _, rest = physical.partition(self.tracked)
+        return start + head + rest.partition(":")[2]
+
     def is_entry(self, physical: str) -> bool:
         """Tell whether a key is that of an entry, and has an epoch therefore."""
         return physical != self.epoch and not physical.startswith(f"{self.prefix}:tag:")

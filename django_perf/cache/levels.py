@@ -8,11 +8,13 @@ memory before and after; it is never stored there. While Redis is away, a proces
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import CacheUnavailable
 from ..metrics.trace import current
+from .backplane import MAX_SILENCE_S
 from .computing import Computing
 from .keys import Keys, to_bytes
 from .leases import Lease, MemoryLease, Renewer, SharedLease
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 # While Redis does not answer, a process keeps its own writes for so long: what the others write it cannot know.
 LOCAL_S = 1.0
 _LOCAL_ENTRIES = 1_000
+# So many writes of the last second are repeated when the epoch has changed meanwhile.
+_MOST_WRITTEN = 20_000
 
 
 class Levels:
@@ -57,11 +61,14 @@ class Levels:
         self.shared: Shared | None = None
         self.local = Memory(_LOCAL_ENTRIES, dumps=sealer.form.dumps, loads=sealer.form.loads, clock=clock)
         self.namespace = Namespace(self)
+        # (time, physical key) of writes, to be repeated by _follow().
+        self._written: deque[tuple[float, str]] = deque(maxlen=_MOST_WRITTEN)
         self.renewer = Renewer()
         self.computing = Computing(self)
 
     def forget_parent(self) -> None:
         """Begin as a new process does: untrusted, and listening to nobody yet."""
+        self._written.clear()
         self.renewer.forget_parent()
         self.computing.forget_parent()
         self.tally.forget_parent()
@@ -96,12 +103,32 @@ class Levels:
         if self.keys.epoch in keys:
             # After the eviction: the epoch would be read again from memory.
             self.namespace.forget()
+            self._follow()
 
     def forget_all(self) -> None:
         """Forget everything: something may have been missed."""
+        self._forget_all()
+        self._follow()
+
+    def _forget_all(self) -> None:
         if self.memory is not None:
             self.memory.evict_all()
         self.namespace.forget()
+
+    def _follow(self) -> None:
+        """Forget, under the new epoch, what was written under an old one before this process heard of the new one.
+
+        Else a deletion in that moment were lost, and what it was to delete lived on.
+        """
+        now = self.clock()
+        written = list(self._written)
+        self._written.clear()
+        lately = {physical for at, physical in written if now - at <= MAX_SILENCE_S and self.keys.is_entry(physical)}
+        if lately:
+            head = self.head(now)
+            moved = {self.keys.moved(physical, head) for physical in lately}
+            if astray := list(moved - lately):
+                self.delete_many(astray)
 
     def note(self, operation: str, keys: Sequence[Any], began_ns: int | None) -> None:
         """Count an operation (l1, l2, l3: a hit of that level; miss; set; delete), here and for the request.
@@ -290,8 +317,9 @@ class Levels:
             self.computing.forget_all()
             return
         self.local.evict_all()
+        self._written.clear()  # before this nothing has been written under the next epoch
         self.namespace.rotate()
-        self.forget_all()
+        self._forget_all()
 
     def mended(self, physicals: Sequence[str]) -> None:
         """Tell of keys that were deleted late; those that have gone astray under a past epoch, nobody can find now."""
@@ -301,13 +329,16 @@ class Levels:
             self.clear()
 
     def forget_pattern(self, head: str, pattern: str, step: int = 500) -> int:
-        """Forget the keys that begin with `head` and then match; returns how many there were. Raises CacheUnavailable.
+        """Forget the keys that begin with `head` and then match; returns how many there were.
 
-        Memory cannot tell which of its keys match, and forgets all.
+        Memory cannot tell which of its keys match, and forgets all. So does a level that is away, when it is back.
         """
         gone = 0
         if self.shared is not None:
-            gone = self.shared.forget_pattern(head, pattern, step, self.delete_many)
+            try:
+                gone = self.shared.forget_pattern(head, pattern, step, self.delete_many)
+            except CacheUnavailable:  # nobody can tell what matches: all of it goes when the level is back
+                self.shared.repairs.note_everything()
         if self.memory is not None:
             gone = gone or (len(self.memory) if self.shared is None else 0)
             self.memory.evict_all()
@@ -370,7 +401,11 @@ class _Evicting:
         self._levels, self._physicals = levels, physicals
 
     def __enter__(self) -> None:
-        self._levels._evict(self._physicals)
+        levels = self._levels
+        levels._evict(self._physicals)
+        if levels.backplane is not None:
+            now = levels.clock()
+            levels._written.extend([(now, physical) for physical in self._physicals])
 
     def __exit__(self, *error: object) -> None:
         self._levels._evict(self._physicals)

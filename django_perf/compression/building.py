@@ -11,6 +11,8 @@ AT_LEAST = 5
 MAX_BYTES = 64 * 1024
 # A line longer than this is cut behind what ends a piece of HTML, CSS or JSON.
 _LONG = 200
+# How a dictionary that was trained begins: RFC 8878, section 5.
+_TRAINED = b"\x37\xa4\x30\xec"
 _PIECE = re.compile(rb"[^>,;}]*[>,;}]+|[^>,;}]+")
 
 
@@ -29,7 +31,9 @@ def build(answers: Sequence[bytes], at_least: int = AT_LEAST, max_bytes: int = M
     common = {piece: count for piece, count in counts.items() if count >= at_least and piece.strip()}
     kept = set(_most_valuable(common, max_bytes))
     # In the order of the pages: a browser's page has long runs of them.
-    return b"".join(dict.fromkeys(piece for answer in answers for piece in pieces(answer) if piece in kept))
+    content = b"".join(dict.fromkeys(piece for answer in answers for piece in pieces(answer) if piece in kept))
+    # What begins like this would be read as something else than text.
+    return b"\n" + content if content.startswith(_TRAINED) else content
 
 
 def _most_valuable(common: dict[bytes, int], max_bytes: int) -> Iterable[bytes]:

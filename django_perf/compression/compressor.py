@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from time import thread_time_ns
-from typing import cast
+from typing import Any, cast
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -13,6 +15,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.cache import patch_vary_headers
 
 from ..conf import Compression
+from ..metrics.guard import count_fault
 from .codecs import Codec, codec_of, is_installed
 from .dictionary import Dictionaries, Known
 from .negotiation import IDENTITY, choose
@@ -102,8 +105,9 @@ class Compressor:
         cpu_ns = thread_time_ns() - began
         is_smaller = len(data) < len(body)
         if is_smaller:
-            response.content = data
-            _relabel(response, coding, len(data))
+            with _all_or_nothing(response):
+                response.content = data
+                _relabel(response, coding, len(data))
         note(
             request.resolver_match,
             request.method,
@@ -133,11 +137,13 @@ class Compressor:
         padding = random_length(self._options.max_padding)
         pump = Pump(self._codec(coding).stream(padding), _is_live(response))
         done = partial(_note_stream, request, coding)
-        body = response.streaming_content
-        response.streaming_content = (
-            acompressed(body, pump, done) if response.is_async else compressed(body, pump, done)  # type: ignore[arg-type]
-        )
-        _relabel(response, coding, None)
+        with _all_or_nothing(response):
+            if response.is_async:
+                pieces = _pieces(response._iterator, response.charset)  # type: ignore[attr-defined]
+                response.streaming_content = acompressed(pieces, pump, done)
+            else:
+                response.streaming_content = compressed(cast(Iterator[bytes], response.streaming_content), pump, done)
+            _relabel(response, coding, None)
 
     @staticmethod
     def _note(request: HttpRequest, outcome: str, response: HttpResponseBase) -> None:
@@ -165,7 +171,37 @@ def _announce(response: HttpResponseBase, dictionary: Known) -> None:
     response.headers["Link"] = f"{before}, {link}" if before else link
 
 
+@contextmanager
+def _all_or_nothing(response: HttpResponseBase) -> Iterator[None]:
+    """Leave a response as it was when something fails: compressed bytes without their label would be garbage."""
+    state, headers = dict(response.__dict__), dict(response.headers._store)
+    try:
+        yield
+    except BaseException:
+        response.__dict__.update(state)
+        response.headers._store = headers
+        raise
+
+
+async def _pieces(body: AsyncIterator[Any], charset: str) -> AsyncIterator[bytes]:
+    """Yield the pieces of an asynchronous body as bytes, as Django makes them.
+
+    Not by response.streaming_content, which holds the response: the two would hold each other, and a client that leaves
+    would not end the view's generator before the garbage collector comes.
+    """
+    async for piece in body:
+        yield bytes(piece) if isinstance(piece, (bytes, memoryview)) else str(piece).encode(charset)
+
+
 def _note_stream(request: HttpRequest, coding: str, pump: Pump) -> None:
+    """Note a stream at its end; what fails here must not break it."""
+    try:
+        _note_pump(request, coding, pump)
+    except Exception as fault:
+        count_fault("compression", fault)
+
+
+def _note_pump(request: HttpRequest, coding: str, pump: Pump) -> None:
     note(request.resolver_match, request.method, coding, pump.bytes_in, pump.bytes_out, pump.cpu_ns)
 
 

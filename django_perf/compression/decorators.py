@@ -31,7 +31,7 @@ def compress(view: Any = None, *, encodings: Any = None, profile: str | None = N
 
     Raises ValueError for a coding or a profile that does not exist.
     """
-    if not set(encodings or ()) <= set(ENCODINGS):
+    if encodings is not None and not (encodings and set(encodings) <= set(ENCODINGS)):
         raise ValueError(f"encodings {encodings!r}: there are {', '.join(ENCODINGS)}")
     if profile is not None and profile not in PROFILES:
         raise ValueError(f"profile {profile!r}: there are {', '.join(PROFILES)}")

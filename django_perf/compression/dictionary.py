@@ -49,8 +49,21 @@ class Known:
     """A dictionary in use: its hash, the paths it is for, and its codec."""
 
     sha256: bytes
-    paths: re.Pattern[str]
+    match: str
     codec: Dcz
+
+    def is_for(self, path: str) -> bool:
+        """Tell whether a path is one that it is for; linear, because the visitor chooses the path."""
+        first, *parts = self.match.split("*")
+        if not parts:
+            return path == first
+        *middle, last = parts
+        end = len(path) - len(last)
+        at = len(first) if path.startswith(first) and path.endswith(last) else len(path) + 1
+        for part in middle:
+            found = path.find(part, at, end)
+            at = len(path) + 1 if found < 0 else found + len(part)
+        return at <= end
 
 
 def is_match(pattern: str) -> bool:
@@ -60,9 +73,8 @@ def is_match(pattern: str) -> bool:
 
 def known(sha256: str, match: str, content: bytes, levels: Levels) -> Known:
     """Return a dictionary ready for use."""
-    paths = re.compile(".*".join(map(re.escape, match.split("*"))))
     raw = bytes.fromhex(sha256)
-    return Known(raw, paths, Dcz(levels, raw, bytes(content)))
+    return Known(raw, match, Dcz(levels, raw, content))
 
 
 class Dictionaries:
@@ -97,7 +109,7 @@ class Dictionaries:
 
     def for_path(self, path: str) -> Known | None:
         """Return the newest dictionary for a path."""
-        return next((one for one in self._known if one.paths.fullmatch(path)), None)
+        return next((one for one in self._known if one.is_for(path)), None)
 
     def of_client(self, meta: Mapping[str, Any]) -> Known | None:
         """Return the dictionary that the client says it has, if it is one of ours and its page may read the answer."""

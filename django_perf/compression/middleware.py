@@ -37,6 +37,8 @@ class CompressionMiddleware:
         options = options or _usable_options()
         self.compressor = Compressor(options)
         self._decodes = options.request_decompression
+        # The cache of variants may be a server.
+        self._asks = options.variant_cache is not None
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             markcoroutinefunction(self)
@@ -54,7 +56,7 @@ class CompressionMiddleware:
         if refused is not None:
             return refused
         response = await cast(Awaitable[HttpResponseBase], self.get_response(request))
-        if not response.streaming and len(response.content) > _LARGE:  # type: ignore[attr-defined]
+        if not response.streaming and (self._asks or len(response.content) > _LARGE):  # type: ignore[attr-defined]
             return await sync_to_async(self._processed, thread_sensitive=False)(request, response)
         return self._processed(request, response)
 

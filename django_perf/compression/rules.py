@@ -27,7 +27,7 @@ def refusal(request: HttpRequest, response: HttpResponseBase, min_size: int, typ
     if OPT_OUT in response.__dict__:
         return "opted_out"
     size = _size(request, response)
-    if size is not None and size < min_size:
+    if size is not None and (not size or size < min_size):
         return "small"
     if not is_text(headers.get("Content-Type", ""), types):
         return "type"
@@ -37,13 +37,15 @@ def refusal(request: HttpRequest, response: HttpResponseBase, min_size: int, typ
 
 
 def _size(request: HttpRequest, response: HttpResponseBase) -> int | None:
-    """Return the length of the body, None where nobody knows it before its end."""
-    if not response.streaming:
-        size = len(response.content)  # type: ignore[attr-defined]
-        if size or request.method != "HEAD":
-            return size
+    """Return the length of the body, None where nobody knows it before its end.
+
+    That of a HEAD without a body is what it declares.
+    """
+    size = None if response.streaming else len(response.content)  # type: ignore[attr-defined]
+    if size or (size is not None and request.method != "HEAD"):
+        return size
     declared = response.headers.get("Content-Length", "")
-    return int(declared) if declared.isascii() and declared.isdecimal() and len(declared) < 18 else None
+    return int(declared) if declared.isascii() and declared.isdecimal() and len(declared) < 18 else size
 
 
 def _forbids(cache_control: str) -> bool:

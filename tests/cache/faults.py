@@ -73,7 +73,7 @@ def write(request):
 def _computing() -> Callable[[int], list[str]]:
     from django_perf.cache import cache_result
 
-    return cache_result(60)(lambda number: ROWS)
+    return cache_result(60, key="computed:{number}")(lambda number: ROWS)
 
 
 def computed(number: int) -> list[str]:

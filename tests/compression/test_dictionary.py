@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import time
 from base64 import b64encode
 from datetime import timedelta
 from io import StringIO
@@ -129,6 +130,10 @@ def test_of_too_much_the_most_useful_is_kept():
     assert len(build([secrets.token_bytes(100_000)] * AT_LEAST)) <= 64 * 1024
 
 
+def test_none_begins_as_one_that_was_trained():
+    assert build([b"\x37\xa4\x30\xec and more\n"] * AT_LEAST) == b"\n\x37\xa4\x30\xec and more\n"
+
+
 def test_a_canary_does_not_get_in(settings):
     """Tokens differ by answer, and nobody is logged in: neither what he is told nor what he says is there."""
     settings.MIDDLEWARE = ["django_perf.middleware.CompressionMiddleware"]
@@ -219,6 +224,19 @@ def test_a_hash_that_is_nobodys_is_an_error(row, start):
     CompressionDictionary.objects.create(sha256="f" * 64, match="/", content=b"", created=timezone.now())
     with pytest.raises(CommandError, match=r"dictionar(y begins|ies begin) with"):
         perfdict("show", start)
+
+
+@given(st.text("ab/", max_size=12), st.text("ab/*", max_size=6))
+def test_a_pattern_means_what_it_seems_to(path, pattern):
+    known = dictionary.Known(b"", pattern, None)
+    assert known.is_for(path) == bool(re.fullmatch(pattern.replace("*", ".*"), path))
+
+
+def test_a_long_path_costs_little():
+    known = dictionary.Known(b"", "/" + "*a" * 90 + "b", None)
+    began = time.thread_time()
+    assert not known.is_for("/" + "a" * 8_000)
+    assert time.thread_time() - began < 0.5  # a backtracking match would not end
 
 
 def test_what_was_known_stays_while_the_database_is_away():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 
@@ -102,15 +101,3 @@ def test_a_second_visit_is_read_by_the_dictionary(served, browser):
         coding, body = page.evaluate(FETCH, "/page/7?x=2")
         assert (coding, body.count("7-")) == ("dcz", 100)
         assert errors == []
-
-
-@pytest.mark.parametrize("coding", CODINGS)
-def test_curl_reads_what_it_can(served, coding):
-    features = subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True).stdout
-    can = {"gzip": "libz", "br": "brotli", "zstd": "zstd"}[coding] in features
-    for form in ("whole", "pieces"):
-        command = ["curl", "--silent", "--fail", "--noproxy", "*", "--compressed", "--dump-header", "-"]
-        answer = subprocess.run([*command, f"{served.url}/{form}/{coding}/7"], capture_output=True, check=True)
-        head, _, body = answer.stdout.decode().partition("\r\n\r\n")
-        assert body == lines(7)
-        assert (f"Content-Encoding: {coding}" in head) == can

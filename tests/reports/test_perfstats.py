@@ -89,7 +89,8 @@ def test_json_has_the_documented_keys(shop):
     found = json.loads(perf("--format", "json"))
     assert set(found) == {"generated_at", "since", "until", "reports", "health"}
     pool, cache = {"pool", "pool_processes"}, {"cache", "cache_keys", "cache_processes"}
-    assert set(found["reports"]) == {"requests", "queries", "blocks", "process"} | pool | cache
+    compression = {"compression", "compression_outcomes"}
+    assert set(found["reports"]) == {"requests", "queries", "blocks", "process"} | pool | cache | compression
     for name, report in found["reports"].items():
         assert set(report) == {"columns", "rows", "totals"}
         names = [column["name"] for column in report["columns"]]

@@ -246,7 +246,9 @@ class TestSwitches:
         response = Client().get("/")
         assert response.status_code == 200
         assert "X-Response-Time" not in response.headers
-        assert [record.levelname for record in caplog.records if record.name == "django_perf"] == ["CRITICAL"]
+        said = [record for record in caplog.records if record.name == "django_perf"]
+        assert [record.levelname for record in said] == ["CRITICAL", "CRITICAL"]  # by each middleware
+        assert {record.message.partition(" is off")[0] for record in said} == {"CompressionMiddleware", "django_perf"}
         assert "FLUSH_INTERVALL" in caplog.text
 
     def test_ignored_routes_are_left_out(self, settings, visitor, measured):
