@@ -68,6 +68,8 @@ def prepare_shop(launcher: Launcher, products: int, screen: Screen) -> None:
     seeded = launcher.run("shop_seed", [*MANAGE, "shop_seed", f"--products={products}", "--if-empty", "--user"])
     screen.say(seeded.strip())
     screen.say(launcher.run("perfcache", [*MANAGE, "perfcache", "warm", "--top=100"]).strip())
+    pages = [f"/catalogue?page={number}" for number in range(1, 7)]
+    launcher.run("perfdict", [*MANAGE, "perfdict", "build", "/catalogue*", *pages, "--host=localhost", "--approve"])
 
 
 def present(launcher: Launcher, plan: Plan, screen: Screen) -> None:

@@ -30,7 +30,7 @@ BYTES = "br of other bytes: padded between its data and its end"
 TYPE = "not in our CONTENT_TYPES: rare or not for browsers; a site that sends it adds it"
 _TYPES = """application/eot application/font application/opentype application/otf application/truetype application/ttf
 application/x-httpd-cgi application/x-opentype application/x-otf application/x-perl application/x-protobuf
-application/x-ttf font/collection font/sfnt multipart/bag multipart/mixed"""
+application/x-ttf multipart/bag multipart/mixed"""
 _WILDCARDS = "* _*_ *;q=0.1 *;q=0.5 *;q=0.9 *;q=1 gzip,_* gzip,_br,_* gzip;q=0.5,_*"
 _KINDS = ("identity", "streaming_identity", "streaming_empty_identity", "streaming_blanks_identity")
 DIFFERENCES: dict[str, dict[str, str]] = {
