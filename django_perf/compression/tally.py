@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from itertools import islice
 from threading import RLock
 
+from ..conf import get_settings
 from ..metrics.catalog import COMPRESSION
 from ..metrics.endpoints import Match, method_of, route_of
 from ..metrics.recorder import Entry
+from ..metrics.trace import current
 
 # Where nobody fetches, as in a management command, it must not grow for ever.
 _MOST = 20_000
@@ -21,20 +24,29 @@ _lock = RLock()
 
 
 def note(match: Match | None, method: str | None, outcome: str, bytes_in: int, bytes_out: int, cpu_ns: int) -> None:
-    """Note one response: by which coding it left, or why it was left alone; thread-safe, and no lock is taken."""
-    _rows.append((match, method, outcome, bytes_in, bytes_out, cpu_ns))
+    """Note one response: by which coding it left, or why it was left alone; thread-safe, and no lock is taken.
+
+    Not those of requests that are left out of every figure.
+    """
+    trace = current.get()
+    if trace is None or not trace.ignored:
+        _rows.append((match, method, outcome, bytes_in, bytes_out, cpu_ns))
 
 
 def read() -> Iterator[Entry]:
     """Yield what was noted since the last call."""
     with _lock:
         rows = list(islice(iter(_rows.popleft, None), len(_rows)))
+    ignored = get_settings().ignore_routes
     groups: dict[tuple[str | None, str | None, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((None if row[0] is None else row[0].route, row[1], row[2]), []).append(row)
     for (_, method, outcome), group in groups.items():
         match, _, _, bytes_in, bytes_out, cpu_ns = zip(*group, strict=True)
-        key = (COMPRESSION.name, route_of(match[0]), method_of(method), outcome)
+        route = route_of(match[0])
+        if any(fnmatchcase(route, pattern) for pattern in ignored):
+            continue
+        key = (COMPRESSION.name, route, method_of(method), outcome)
         yield key, [(one + 500) // 1000 for one in cpu_ns], (sum(bytes_in), sum(bytes_out)), None
 
 

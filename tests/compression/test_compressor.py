@@ -21,6 +21,7 @@ from django_perf.compression.padding import keyed_length
 from django_perf.compression.rules import is_text
 from django_perf.conf import CONTENT_TYPES, Compression
 from django_perf.metrics.recorder import recorder
+from django_perf.metrics.trace import Trace, current
 from tests.compression.coding import (
     CODINGS,
     DECODERS,
@@ -487,6 +488,17 @@ class TestTally:
     def test_bytes_are_counted_before_and_after(self):
         response = answered(page())
         assert self.noted() == {"zstd": (len(PAGE), len(response.content))}
+
+    def test_what_is_left_out_of_every_figure_is_left_out_here(self, settings):
+        trace = Trace(0)
+        trace.ignored = True
+        token = current.set(trace)
+        answered(page())
+        current.reset(token)
+        assert self.noted() == {}
+        settings.DJANGO_PERF = {"IGNORE_ROUTES": ["(unres*"]}
+        answered(page())
+        assert self.noted() == {}
 
     def test_a_stream_is_counted_at_its_end_also_when_it_breaks_off(self):
         data = answered(stream(), asked("br")).getvalue()
