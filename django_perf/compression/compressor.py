@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from .dictionary import Dictionaries, Known
 from .negotiation import IDENTITY, choose
 from .padding import keyed_length, random_length
 from .profiles import PROFILES
-from .rules import is_probe, is_text, refusal
+from .rules import ASKED_NOT_TO, is_probe, is_text, refusal
 from .streaming import Pump, acompressed, compressed
 from .tally import note
 from .variants import is_shared, variants_in
@@ -29,6 +30,8 @@ from .variants import is_shared, variants_in
 # Everything is flushed: each piece is a message that somebody waits for.
 _LIVE = ("text/event-stream", "application/x-ndjson", "application/json-seq", "multipart/x-mixed-replace")
 DCZ = "dcz"
+# Where a request keeps the response that has been decided about; the response itself may be pickled by a cache.
+_DECIDED = "_django_perf_compressed"
 _WANTED = "HTTP_ACCEPT_ENCODING"
 # They describe the bytes that are sent, or parts of them (RFC 9110, section 14.3; RFC 9530).
 _OUTDATED = ("accept-ranges", "content-digest", "repr-digest", "digest", "content-md5")
@@ -50,11 +53,21 @@ class Compressor:
         self._options = options
         self._offered = tuple(coding for coding in options.encodings if is_installed(coding))
         self._variants = variants_in(options.variant_cache) if options.variant_cache else None
-        self._dictionaries = _dictionaries(options.profile) if options.dictionaries and is_installed("zstd") else None
+        self._dictionaries = (
+            _dictionaries(options.profile) if options.dictionaries and "zstd" in self._offered else None
+        )
 
     def process(self, request: HttpRequest, response: HttpResponseBase) -> None:
-        """Compress a response in place, if it may be and becomes smaller; nothing is changed when this raises."""
+        """Compress a response in place, if it may be and becomes smaller; nothing is changed when this raises.
+
+        Only once: what a decorator of the view has decided, the middleware leaves so.
+        """
+        decided = request.__dict__.get(_DECIDED)
+        if decided is not None and decided() is response:
+            return
         plan = self.plan(request, response)
+        # Not the response itself: a stream holds its request.
+        request.__dict__[_DECIDED] = weakref.ref(response)
         if plan.coding == IDENTITY:
             self._note(request, plan.outcome, response)
         elif response.streaming:
@@ -66,7 +79,7 @@ class Compressor:
         """Decide, and say in Vary what the decision goes by."""
         options = self._options
         reason = refusal(request, response, options.min_size, options.content_types)
-        if reason and reason != "not_modified":
+        if reason and reason not in ("not_modified", ASKED_NOT_TO):
             return Plan(IDENTITY, reason)
         header = request.META.get(_WANTED, "")
         dictionary = self._dictionary(request, response) if self._dictionaries is not None else None
@@ -74,7 +87,7 @@ class Compressor:
         _vary(response)
         if reason:
             # The validator of what would have been sent.
-            if coding != IDENTITY:
+            if reason == "not_modified" and coding != IDENTITY:
                 _weaken(response)
             return Plan(IDENTITY, reason)
         if coding == IDENTITY:
@@ -98,7 +111,8 @@ class Compressor:
     def _encode(self, request: HttpRequest, response: HttpResponse, plan: Plan) -> None:
         body, coding = response.content, plan.coding
         if not body:  # a HEAD that says how long the body would be
-            _relabel(response, coding, None)
+            with _all_or_nothing(response):
+                _relabel(response, coding, None)
             return
         began = thread_time_ns()
         data = self._kept(request, response, coding, body) or self._encoded(plan, body)
@@ -134,6 +148,11 @@ class Compressor:
         return keyed_length(data, self._options.max_padding)
 
     def _stream(self, request: HttpRequest, response: StreamingHttpResponse, coding: str) -> None:
+        if request.method == "HEAD":  # nobody reads it
+            with _all_or_nothing(response):
+                _relabel(response, coding, None)
+            self._note(request, coding, response)
+            return
         padding = random_length(self._options.max_padding)
         pump = Pump(self._codec(coding).stream(padding), _is_live(response))
         done = partial(_note_stream, request, coding)

@@ -28,7 +28,7 @@ _LONG, _MORE_LEVELS = 32 * 1024, 3
 _REFRESH_S = 30.0
 _HASH_LENGTH = 46  # 32 bytes in base64, between two colons
 # Segments of a path; what has a meaning of its own in a URL pattern, or in a structured field, is not among them.
-_MATCH = re.compile(r"/[A-Za-z0-9/_.~%*-]{0,199}")
+_MATCH = re.compile(r"/[A-Za-z0-9/_.~*-]{0,199}")
 
 
 class Dcz:
@@ -52,18 +52,19 @@ class Known:
     match: str
     codec: Dcz
 
-    def is_for(self, path: str) -> bool:
-        """Tell whether a path is one that it is for; linear, because the visitor chooses the path."""
-        first, *parts = self.match.split("*")
-        if not parts:
-            return path == first
-        *middle, last = parts
-        end = len(path) - len(last)
-        at = len(first) if path.startswith(first) and path.endswith(last) else len(path) + 1
-        for part in middle:
-            found = path.find(part, at, end)
-            at = len(path) + 1 if found < 0 else found + len(part)
-        return at <= end
+
+def is_match_of(pattern: str, path: str) -> bool:
+    """Tell whether a path is one of a pattern; in linear time, because the visitor chooses the path."""
+    first, *parts = pattern.split("*")
+    if not parts:
+        return path == first
+    *middle, last = parts
+    end = len(path) - len(last)
+    at = len(first) if path.startswith(first) and path.endswith(last) else len(path) + 1
+    for part in middle:
+        found = path.find(part, at, end)
+        at = len(path) + 1 if found < 0 else found + len(part)
+    return at <= end
 
 
 def is_match(pattern: str) -> bool:
@@ -109,7 +110,7 @@ class Dictionaries:
 
     def for_path(self, path: str) -> Known | None:
         """Return the newest dictionary for a path."""
-        return next((one for one in self._known if one.is_for(path)), None)
+        return next((one for one in self._known if is_match_of(one.match, path)), None)
 
     def of_client(self, meta: Mapping[str, Any]) -> Known | None:
         """Return the dictionary that the client says it has, if it is one of ours and its page may read the answer."""

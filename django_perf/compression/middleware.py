@@ -52,12 +52,18 @@ class CompressionMiddleware:
         return self._processed(request, cast(HttpResponseBase, self.get_response(request)))
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
-        refused = self._refused(request)
+        refused = None
+        if self._decodes and "HTTP_CONTENT_ENCODING" in request.META:
+            refused = await sync_to_async(decode, thread_sensitive=False)(request)
         if refused is not None:
             return refused
         response = await cast(Awaitable[HttpResponseBase], self.get_response(request))
-        if not response.streaming and (self._asks or len(response.content) > _LARGE):  # type: ignore[attr-defined]
-            return await sync_to_async(self._processed, thread_sensitive=False)(request, response)
+        try:
+            if not response.streaming and (self._asks or len(response.content) > _LARGE):  # type: ignore[attr-defined]
+                return await sync_to_async(self._processed, thread_sensitive=False)(request, response)
+        except Exception as fault:  # no more threads
+            count_fault("compression", fault)
+            return response
         return self._processed(request, response)
 
     def _refused(self, request: HttpRequest) -> HttpResponse | None:

@@ -16,9 +16,13 @@ from django.http import HttpRequest, HttpResponse
 
 from .codecs import brotli, zstd
 
+# Their clients may send the header with every request; without a length there is nothing to read.
+_BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 _CHUNK = 64 * 1024
 # A window above 8 MB is refused, as RFC 9659 has it for the other direction.
 _MAX_WINDOW = 23
+# Each begins a new decoder: a body of nothing but empty ones would take seconds.
+_MOST_MEMBERS = 1_000
 _BAD_REQUEST, _TOO_LARGE, _UNSUPPORTED = 400, 413, 415
 
 
@@ -49,12 +53,16 @@ class _Framed:
         self._inner = make()
         self._input = b""
         self._has_begun = False
+        self._members = 1
 
     def feed(self, data: bytes, most: int) -> bytes:
         given, self._input = self._input + data, b""
         if self._inner.eof:
             if not given:
                 return b""
+            self._members += 1
+            if self._members > _MOST_MEMBERS:
+                raise Refused(_BAD_REQUEST, "The request body has too many members.")
             self._inner = self._make()
         self._has_begun = True
         out = bytes(self._inner.decompress(given, most))
@@ -112,9 +120,9 @@ _ACCEPTED = ", ".join(sorted(set(DECODERS) - {"x-gzip"}))
 def decode(request: HttpRequest) -> HttpResponse | None:
     """Decode the body in place; returns the answer to one that cannot be read, or is too large."""
     coding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
-    if coding in ("", "identity") or getattr(
-        request, "_read_started", False
-    ):  # somebody above us has taken it as it is
+    has_none = request.method in _BODILESS and request.META.get("CONTENT_LENGTH") in (None, "", "0", 0)
+    # Somebody above us may have read it, as it is.
+    if has_none or coding in ("", "identity") or getattr(request, "_read_started", False):
         return None
     try:
         body = _decoded(request, coding)
@@ -140,7 +148,7 @@ def _decoded(request: HttpRequest, coding: str) -> bytes:
     decoder = DECODERS[coding]()
     parts, size = [], 0
     try:
-        for part in _parts(request, decoder):
+        for part in _parts(request, decoder, limit):
             parts.append(part)
             size += len(part)
             if limit is not None and size > limit:
@@ -154,9 +162,13 @@ def _decoded(request: HttpRequest, coding: str) -> bytes:
     return b"".join(parts)
 
 
-def _parts(request: HttpRequest, decoder: Decoder) -> Iterator[bytes]:
+def _parts(request: HttpRequest, decoder: Decoder, limit: int | None) -> Iterator[bytes]:
+    taken = 0
     # Past request.read(), after which Django lets nobody read the body any more.
     while data := request._stream.read(_CHUNK):
+        taken += len(data)
+        if limit is not None and taken > limit:  # its length may be unknown before, or zero bytes come of it
+            raise Refused(_TOO_LARGE, "The request body is too large.")
         yield decoder.feed(data, _CHUNK)
         while not decoder.wants_more:
             yield decoder.feed(b"", _CHUNK)

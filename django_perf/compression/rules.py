@@ -11,6 +11,8 @@ from django.http.response import HttpResponseBase
 
 # Set on a response by no_compress().
 OPT_OUT = "_django_perf_no_compression"
+# This client alone gets it uncompressed, which caches have to know.
+ASKED_NOT_TO = "asked_not_to"
 _NOT_MODIFIED = 304
 # They have no body, or a part of one (RFC 9110, sections 15.3.5 to 15.3.7 and 15.4.5).
 _WITHOUT_BODY = frozenset({*range(100, 200), 204, 205, 206, _NOT_MODIFIED})
@@ -31,9 +33,9 @@ def refusal(request: HttpRequest, response: HttpResponseBase, min_size: int, typ
         return "small"
     if not is_text(headers.get("Content-Type", ""), types):
         return "type"
-    if _forbids(headers.get("Cache-Control", "")) or _forbids(request.META.get("HTTP_CACHE_CONTROL", "")):
+    if _forbids(headers.get("Cache-Control", "")):
         return "no_transform"
-    return ""
+    return ASKED_NOT_TO if _forbids(request.META.get("HTTP_CACHE_CONTROL", "")) else ""
 
 
 def _size(request: HttpRequest, response: HttpResponseBase) -> int | None:

@@ -12,13 +12,13 @@ from threading import RLock
 from ..conf import get_settings
 from ..metrics.catalog import COMPRESSION
 from ..metrics.endpoints import Match, method_of, route_of
-from ..metrics.recorder import Entry
+from ..metrics.recorder import Entry, recorder
 from ..metrics.trace import current
 
 # Where nobody fetches, as in a management command, it must not grow for ever.
 _MOST = 20_000
 
-Row = tuple[Match | None, str | None, str, int, int, int]
+Row = tuple[str, str | None, str, int, int, int]
 _rows: deque[Row] = deque(maxlen=_MOST)
 _lock = RLock()
 
@@ -29,8 +29,9 @@ def note(match: Match | None, method: str | None, outcome: str, bytes_in: int, b
     Not those of requests that are left out of every figure.
     """
     trace = current.get()
-    if trace is None or not trace.ignored:
-        _rows.append((match, method, outcome, bytes_in, bytes_out, cpu_ns))
+    if recorder.enabled and (trace is None or not trace.ignored):
+        # The route and not the match, which holds what the visitor has put into the path.
+        _rows.append((route_of(match), method, outcome, bytes_in, bytes_out, cpu_ns))
 
 
 def read() -> Iterator[Entry]:
@@ -38,12 +39,11 @@ def read() -> Iterator[Entry]:
     with _lock:
         rows = list(islice(iter(_rows.popleft, None), len(_rows)))
     ignored = get_settings().ignore_routes
-    groups: dict[tuple[str | None, str | None, str], list[Row]] = {}
+    groups: dict[tuple[str, str | None, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault((None if row[0] is None else row[0].route, row[1], row[2]), []).append(row)
-    for (_, method, outcome), group in groups.items():
-        match, _, _, bytes_in, bytes_out, cpu_ns = zip(*group, strict=True)
-        route = route_of(match[0])
+        groups.setdefault(row[:3], []).append(row)
+    for (route, method, outcome), group in groups.items():
+        _, _, _, bytes_in, bytes_out, cpu_ns = zip(*group, strict=True)
         if any(fnmatchcase(route, pattern) for pattern in ignored):
             continue
         key = (COMPRESSION.name, route, method_of(method), outcome)

@@ -1,18 +1,21 @@
 """Keep compressed bodies that are asked for again, compressed as hard as nobody would wait for.
 
-An entry is found by the whole body, so it is right whoever asks. The first time a body goes out as always, and a thread
-compresses it anew behind the request. What is private, or sets a cookie, is not kept.
+An entry is found by the whole body, so it is right whoever asks. The second time that a process is asked for it, a body
+goes out as always, and a thread compresses it anew behind the request. What is private, varies by cookie, or sets one,
+is not kept.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections import deque
+import weakref
+from collections import OrderedDict, deque
 from functools import cache
 from hashlib import blake2b
 
 from django.core.cache import caches
+from django.db import connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -25,6 +28,7 @@ _TIMEOUT_S = 86_400
 _MAX_BYTES, _MAX_WAITING = 512 * 1024, 16
 # One process of all compresses a body.
 _LEASE_S = 60
+_MAX_SEEN = 10_000
 
 
 def is_shared(request: HttpRequest, response: HttpResponseBase) -> bool:
@@ -32,11 +36,18 @@ def is_shared(request: HttpRequest, response: HttpResponseBase) -> bool:
     headers = response.headers
     if request.method not in ("GET", "HEAD") or "Set-Cookie" in headers or response.cookies:
         return False
-    control = headers.get("Cache-Control", "").lower()
+    control, vary = headers.get("Cache-Control", "").lower(), headers.get("Vary", "").lower()
+    if "cookie" in vary or "authorization" in vary or "*" in vary:
+        return False
+    if request.META.get("HTTP_AUTHORIZATION") and "public" not in control:
+        return False
     if "private" in control or "no-store" in control:
         return False
     is_public = "public" in control or "max-age" in control
     return "ETag" in headers or (is_public and not request.META.get("HTTP_COOKIE"))
+
+
+_instances: weakref.WeakSet[Variants] = weakref.WeakSet()
 
 
 class Variants:
@@ -44,8 +55,16 @@ class Variants:
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
+        self.forget_parent()
+        _instances.add(self)
+
+    def forget_parent(self) -> None:
+        """Begin with nothing waiting and no thread."""
+        self._lock = threading.Lock()
         self._waiting: deque[tuple[str, str, bytes, Pad]] = deque(maxlen=_MAX_WAITING)
-        self._pid = 0
+        self._is_running = False
+        # Keys that were asked for once: a page that is another one each time is not worth the work.
+        self._seen: OrderedDict[str, None] = OrderedDict()
 
     def get(self, coding: str, body: bytes, pad: Pad) -> bytes | None:
         """Return a body as it is kept; what is missing is there soon. A cache that fails has nothing."""
@@ -59,28 +78,47 @@ class Variants:
             return None
         if isinstance(found, bytes):
             return found
-        self._waiting.append((key, coding, body, pad))
-        self._start()
+        self._want(key, coding, body, pad)
         return None
 
-    def _start(self) -> None:
-        if self._pid == os.getpid():
-            return
-        self._pid = os.getpid()
-        try:
-            threading.Thread(target=self._run, name="django_perf variants", daemon=True).start()
-        except RuntimeError:  # no more threads, at exit
-            self._pid = 0
+    def _want(self, key: str, coding: str, body: bytes, pad: Pad) -> None:
+        """Have a body compressed that is asked for the second time."""
+        with self._lock:  # critical section: the thread ends only when nothing waits
+            is_new = key not in self._seen
+            self._seen[key] = None
+            self._seen.move_to_end(key)
+            if len(self._seen) > _MAX_SEEN:
+                self._seen.popitem(last=False)
+            if is_new:
+                return
+            self._waiting.append((key, coding, body, pad))
+            must_start, self._is_running = not self._is_running, True
+        if must_start:
+            try:
+                threading.Thread(target=self._run, name="django_perf variants", daemon=True).start()
+            except RuntimeError:  # no more threads
+                self._is_running = False
 
     def _run(self) -> None:
-        while self._waiting:
-            try:
-                self._make(*self._waiting.popleft())
-            except Exception as fault:
-                count_fault("compression variants", fault)
-        # Whoever appends now starts another thread; one that came before this line is made with the next body.
-        self._pid = 0
-        caches[self._alias].close()
+        try:
+            while (item := self._next()) is not None:
+                try:
+                    self._make(*item)
+                except Exception as fault:
+                    count_fault("compression variants", fault)
+            # Of a thread that ends nobody else closes the connections.
+            caches[self._alias].close()
+            connections.close_all()
+        except Exception as fault:
+            self._is_running = False
+            count_fault("compression variants", fault)
+
+    def _next(self) -> tuple[str, str, bytes, Pad] | None:
+        with self._lock:
+            if not self._waiting:
+                self._is_running = False
+                return None
+            return self._waiting.popleft()
 
     def _make(self, key: str, coding: str, body: bytes, pad: Pad) -> None:
         cache = caches[self._alias]
@@ -92,3 +130,11 @@ class Variants:
 def variants_in(alias: str) -> Variants:
     """Return the variants of a cache, which all middlewares and views share."""
     return Variants(alias)
+
+
+def _forget_parent() -> None:
+    for instance in _instances:
+        instance.forget_parent()
+
+
+os.register_at_fork(after_in_child=_forget_parent)

@@ -185,9 +185,9 @@ def compression(snapshot: Snapshot, since: str) -> Page:
     endpoints.columns.pop()
     notes = [f"{row['method']} {row['route']}: {row['advice']}." for row in endpoints.rows if row["advice"]]
     figures = [_compression_figures(snapshot, one) for one in (window, window.before)]
-    labels = ("Saved", "bytes"), ("Sent, of the size before", "ratio"), ("Responses compressed", "ratio")
-    cards = [_card(*label, index, figures, index == 1) for index, label in enumerate(labels)]
-    cards += [_card("CPU for 1 MB", "ms", 3, figures), _card("By dictionary", "ratio", 4, figures, False)]
+    labels = ("Saved", "bytes"), ("Share sent", "ratio"), ("Compressed", "ratio"), ("CPU for 1 MB", "ms")
+    cards = [_card(*label, index, figures, index in (1, 3)) for index, label in enumerate(labels)]
+    cards += [_card("By dictionary", "ratio", 4, figures, False), _card("Not smaller", "ratio", 5, figures)]
     charts = _compression_charts(snapshot, _charted(window))
     return Page(window, health(snapshot, window), cards, charts, tables, notes[:_FEW_NOTES] or _missing(endpoints))
 
@@ -197,16 +197,17 @@ def _missing(endpoints: Table) -> list[str]:
 
 
 def _compression_figures(snapshot: Snapshot, window: Window) -> list[float | None]:
-    """Return bytes saved, the parts of bytes and of responses, milliseconds per megabyte, and the part of dcz."""
+    """Return bytes saved, the parts of bytes and of responses, ms per megabyte, the parts of dcz and of waste."""
     found = outcomes(snapshot, window)
     packed = [one for one in found if one.is_compressed()]
     count, before = (sum(one.sum.count for one in found), sum(one.bytes("in") for one in packed))
     if not before:
-        return [0.0, None, 0.0 if count else None, None, None]
+        return [0.0, None, 0.0 if count else None, None, None, None]
     after, responses = sum(one.bytes("out") for one in packed), sum(one.sum.count for one in packed)
     milliseconds = sum(one.sum.total for one in packed) / 1_000 / (before / 1e6)
     by_dictionary = sum(one.sum.count for one in packed if one.name == "dcz") / responses
-    return [float(before - after), after / before, responses / count, milliseconds, by_dictionary]
+    wasted = sum(one.sum.count for one in found if one.name == "not_smaller") / count
+    return [float(before - after), after / before, responses / count, milliseconds, by_dictionary, wasted]
 
 
 def _compression_charts(snapshot: Snapshot, charted: Window) -> list[Chart]:

@@ -20,6 +20,7 @@ _MEANINGS = {
     "status": "a status without a whole body",
     "not_modified": "304: nothing was sent",
     "no_transform": "Cache-Control: no-transform",
+    "asked_not_to": "the client sent Cache-Control: no-transform",
     "opted_out": "no_compress",
     "not_accepted": "the client accepts no coding that is offered",
     "cross_site": "another site asked with the visitor's cookies",

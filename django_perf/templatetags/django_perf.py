@@ -38,6 +38,8 @@ def _cell(table: Table, column: dict[str, str], row: dict[str, Value], since: st
     if table.name == "requests" and name == "name":
         link = escape(_endpoint_url(row, since))
         return f'<th scope="row" class="perf-text"><a href="{link}">{escape(text)}</a></th>'
+    if name == "route":
+        return f'<th scope="row" class="perf-text">{escape(text)}</th>'
     if name == "sql":
         return f'<td class="perf-text perf-sql"><code>{escape(short_sql(text))}</code></td>'
     detail = " perf-detail" if name in table.details else ""

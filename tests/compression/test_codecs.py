@@ -213,6 +213,8 @@ FORK = """
 import os, sys
 from django_perf.compression import tally
 from django_perf.compression.codecs import codec_of
+from django_perf.metrics.recorder import recorder
+recorder.enabled = True
 body = b"<p>forked</p>" * 3_000
 codings = ("zstd", "br", "gzip")
 before = [codec_of(coding, "balanced").encode(body, lambda data: 5) for coding in codings]

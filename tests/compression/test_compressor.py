@@ -96,7 +96,14 @@ class TestNeverTouched:
     @pytest.mark.parametrize("make", [page, stream])
     def test_what_must_not_be_transformed(self, make, control):
         assert is_untouched(lambda: make(Cache_Control=control, ETag='"a"'))
-        assert is_untouched(make, asked(cache_control=control))
+
+    @pytest.mark.parametrize("control", ["no-transform", "No-Transform", "max-age=0, no-transform"])
+    @pytest.mark.parametrize("make", [page, stream])
+    def test_who_asks_for_it_untransformed_gets_it_and_caches_know(self, make, control):
+        response = answered(make(ETag='"a"'), asked(cache_control=control))
+        assert (response.getvalue(), response.headers["ETag"]) == (PAGE, '"a"')
+        assert response.headers["Vary"] == "Accept-Encoding"
+        assert "Content-Encoding" not in response.headers
 
     @pytest.mark.parametrize(
         "content_type",
@@ -480,6 +487,7 @@ def test_eight_threads_get_their_own_bodies():
 class TestTally:
     @pytest.fixture(autouse=True)
     def _nothing_noted(self):
+        recorder.enabled = True
         list(tally.read())
 
     def noted(self):

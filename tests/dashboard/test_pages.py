@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,6 +19,7 @@ from django_perf.store.models import Delta
 from tests.dashboard.conftest import CACHE_PAGE, ENDPOINT, OVERVIEW, POOL_PAGE
 from tests.store.data import counted, put
 
+COMPRESSION_PAGE = f"{OVERVIEW}compression/"
 FINE = ("request", "fine/<int:number>", "GET", "2xx")
 EMPTY = "Nothing was measured in this time."
 
@@ -29,7 +31,7 @@ def _one_moment(monkeypatch):
     monkeypatch.setattr("django_perf.reports.window.time.time", lambda: now)
 
 
-@pytest.mark.parametrize("page", [OVERVIEW, ENDPOINT, POOL_PAGE, CACHE_PAGE])
+@pytest.mark.parametrize("page", [OVERVIEW, ENDPOINT, POOL_PAGE, CACHE_PAGE, COMPRESSION_PAGE])
 @pytest.mark.parametrize("since", ["yesterday", "5", "0m", "-5m", "401d", "9999999d", "5m'", "\x00", "٥m"])
 def test_a_wrong_range_is_refused_with_the_reason(reader, page, since):
     response = reader.get(page, {"since": since})
@@ -44,7 +46,7 @@ def test_a_wrong_order_is_refused_with_the_columns_there_are(reader, sort):
     assert "it has name, method, total_ms" in response.content.decode()
 
 
-@pytest.mark.parametrize("page", [OVERVIEW, ENDPOINT, POOL_PAGE, CACHE_PAGE])
+@pytest.mark.parametrize("page", [OVERVIEW, ENDPOINT, POOL_PAGE, CACHE_PAGE, COMPRESSION_PAGE])
 def test_an_empty_parameter_is_as_none(reader, page):
     assert reader.get(page, {"since": "", "sort": ""}).status_code == 200
 
@@ -237,3 +239,139 @@ def test_an_empty_page_of_the_caches_says_how_to_get_one(show):
     assert page.text_of("perf-empty").count(EMPTY) == 3
     assert page.text_of("perf-figure") == ["0/s", "–", "–", "–", "0", "0\u00a0B"]
     assert "django_perf.cache.MultiLevelCache" in page.text_of("perf-note")[0]
+
+
+@pytest.fixture
+def compress(store):
+    """Return a function that stores responses of one endpoint that ended alike, with their CPU times."""
+
+    def add(outcome, *times_us, before=0, sent=None, route="list", **options):
+        sizes = {"bytes_in": before, "bytes_out": before if sent is None else sent}
+        store(("compression", route, "GET", outcome), *times_us, **sizes, **options)
+
+    return add
+
+
+def lines_of(page):
+    """Return the values of each line of each chart, as the script gets them."""
+    found = [one.text for one in page.elements if one.attributes.get("type") == "application/json"]
+    return {line["label"]: line["values"] for text in found for line in json.loads(text)["lines"]}
+
+
+def test_the_page_of_compression(compress, show):
+    compress("dcz", *[1_000] * 30, before=3_000_000, sent=150_000)
+    compress("zstd", *[2_000] * 45, before=1_000_000, sent=250_000)
+    compress("type", *[0] * 25, before=2_000_000, route="image")
+    page = show(COMPRESSION_PAGE, since="1h")
+    # Of what was compressed: 4 MB became 0.4 MB for 120 ms, and 30 of 75 responses by dictionary.
+    assert page.text_of("perf-figure") == [
+        "3.60\u00a0MB",
+        "10\u00a0%",
+        "75\u00a0%",
+        "30\u00a0ms",
+        "40\u00a0%",
+        "0\u00a0%",
+    ]
+    assert page.text_of("perf-change") == ["no comparison"] * 6
+    assert [row[:6] for row in page.tables["compression"]] == [
+        ["Route", "Method", "Responses", "Compressed", "Mostly", "Before"],
+        ["list", "GET", "75", "100\u00a0%", "zstd", "4\u00a0MB"],
+        ["image", "GET", "25", "0\u00a0%", "type", "2\u00a0MB"],
+    ]
+    assert [row[:3] for row in page.tables["compression_outcomes"][1:]] == [
+        ["zstd", "compressed", "45"],
+        ["dcz", "compressed", "30"],
+        ["type", "a type outside of CONTENT_TYPES", "25"],
+    ]
+    assert page.text_of("perf-note") == []
+
+
+@pytest.mark.usefixtures("_one_moment")
+def test_the_tables_of_compression_hold_what_perfstats_says_less_the_advice(compress, show):
+    compress("zstd", *range(100, 9_000, 77), before=12_345_678, sent=2_345_678)
+    compress("not_smaller", 70, 80, before=900)
+    compress("small", *[0] * 7, before=700, route="tiny")
+    page, tables = (
+        show(COMPRESSION_PAGE, since="1h"),
+        answer(["compression", "compression_outcomes"], last("1h")).tables,
+    )
+    for name, table in tables.items():
+        columns = [one for one in table.columns if one["name"] != "advice"]
+        expected = [[text_of(row[one["name"]], one["unit"]) for one in columns] for row in table.rows]
+        assert page.tables[name][1:] == expected
+        assert len(expected) >= 2, name
+
+
+def test_the_charts_of_compression_are_rates(compress, show, minute):
+    compress("br", 600_000, 600_000, before=600_000, sent=60_000, at=minute - 5)
+    compress("type", 0, before=300_000, at=minute - 5)
+    page = show(COMPRESSION_PAGE, since="1h")
+    lines = lines_of(page)
+    assert list(lines) == ["before", "sent", "CPU"]
+    assert {name: max(values) for name, values in lines.items()} == {"before": 15_000, "sent": 6_000, "CPU": 20}
+    assert all(sum(value > 0 for value in values) == 1 for values in lines.values())
+    assert page.text_of("perf-highest") == ["15\u00a0kB", "20\u00a0ms"]
+
+
+def test_the_cards_of_compression_compare_with_the_time_before(compress, show, minute):
+    compress("zstd", *[1_000] * 4, before=1_000_000, sent=400_000)
+    compress("zstd", *[1_000] * 2, before=1_000_000, sent=200_000, at=minute - 70)
+    compress("small", 0, 0, before=50, at=minute - 70)
+    page = show(COMPRESSION_PAGE, since="1h")
+    changes = ["25% less", "100% more", "100% more", "100% more"]
+    assert page.text_of("perf-change") == [
+        *(f"{change} than before" for change in changes),
+        "no comparison",
+        "no comparison",
+    ]
+    # More compressed is no bad news; more of the size that is sent is, and more CPU.
+    tones = [one.attributes["class"].split()[-1] for one in page.elements if "perf-card " in str(one.attributes)]
+    assert tones == ["perf-calm", "perf-bad", "perf-calm", "perf-bad", "perf-calm", "perf-calm"]
+
+
+def test_advice_on_compression_stands_above_and_names_the_endpoint(compress, show):
+    compress("not_smaller", *[9] * 100, before=5_000, route="packed/<int:pk>")
+    compress("zstd", *[9] * 99, 6_000, before=5_000, sent=900, route="huge")
+    page = show(COMPRESSION_PAGE, since="1h")
+    first, second = page.text_of("perf-note")
+    assert first.startswith("GET huge: one response costs milliseconds")
+    assert second.startswith("GET packed/<int:pk>: compressing gains nothing here")
+    assert "Advice" not in page.source
+
+
+def test_a_few_pieces_of_advice_on_compression_are_enough(compress, show):
+    for number in range(7):
+        compress("not_smaller", *[9] * 100, before=5_000, route=f"packed/{number}")
+    assert len(show(COMPRESSION_PAGE, since="1h").text_of("perf-note")) == 5
+
+
+def test_where_nothing_is_compressed_the_cards_say_so_and_nothing_is_amiss(compress, show):
+    compress("not_accepted", 0, 0, before=5_000)
+    page = show(COMPRESSION_PAGE, since="1h")
+    assert page.text_of("perf-figure") == ["0\u00a0B", "–", "0\u00a0%", "–", "–", "–"]
+    assert page.text_of("perf-note") == []
+
+
+@pytest.mark.parametrize("route", ["<script>alert(1)</script>", '" onmouseover="x', "späße/<str:ü>", "{{ route }}"])
+def test_a_route_of_any_name_is_text_on_the_page_of_compression(compress, show, route):
+    compress("not_smaller", *[9] * 100, before=5_000, route="calm")
+    calm = show(COMPRESSION_PAGE, since="1h").shape()
+    Delta.objects.all().delete()
+    compress("not_smaller", *[9] * 100, before=5_000, route=route)
+    page = show(COMPRESSION_PAGE, since="1h")
+    assert page.shape() == calm
+    assert page.tables["compression"][1][0] == route
+    assert page.text_of("perf-note")[0].startswith(f"GET {route}: ")
+
+
+def test_an_empty_page_of_compression_says_how_to_get_one(show):
+    page = show(COMPRESSION_PAGE)
+    assert page.text_of("perf-empty").count(EMPTY) == 2
+    assert page.text_of("perf-empty").count("Nothing to draw in this time.") == 2
+    assert page.text_of("perf-figure") == ["0\u00a0B", "–", "–", "–", "–", "–"]
+    assert "CompressionMiddleware" in page.text_of("perf-note")[0]
+
+
+def test_the_page_of_compression_is_linked_from_the_others_with_their_range(show):
+    assert f"{COMPRESSION_PAGE}?since=24h" in show(since="24h").links()
+    assert f"{OVERVIEW}?since=24h" in show(COMPRESSION_PAGE, since="24h").links()

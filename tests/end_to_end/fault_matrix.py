@@ -43,7 +43,7 @@ def main() -> None:
             result = fault_site.run(targets, options.hang, options.responses)
     print(
         f"{result.responses} responses, {len(targets)} functions, {len(result.reached)} of them reached, "
-        f"{len(result.changed)} responses changed, {len(result.killed)} faults ended the flusher's thread, "
+        f"{len(result.changed)} responses changed, {len(result.killed)} faults ended a thread, "
         f"{time.monotonic() - started:.0f} s"
     )
     unreached = [target.name for target in targets if target.name not in result.reached]

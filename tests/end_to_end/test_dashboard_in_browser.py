@@ -25,9 +25,10 @@ PAGES = {
     "endpoint": f"{OVERVIEW}endpoint/?route=products&method=GET&since=1h",
     "pool": f"{OVERVIEW}pool/?since=1h",
     "cache": f"{OVERVIEW}cache/?since=1h",
+    "compression": f"{OVERVIEW}compression/?since=1h",
 }
 PATIENCE_S = 20
-LINES = {"overview": 5, "endpoint": 5, "pool": 6, "cache": 7}
+LINES = {"overview": 5, "endpoint": 5, "pool": 6, "cache": 7, "compression": 3}
 
 
 @pytest.fixture(scope="module")

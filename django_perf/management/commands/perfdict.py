@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -14,10 +15,19 @@ from django.test import Client
 from django.utils import timezone
 
 from ...compression.building import AT_LEAST, build
-from ...compression.dictionary import MAX_AGE_S, is_match
+from ...compression.dictionary import MAX_AGE_S, is_match, is_match_of
 from ...compression.models import CompressionDictionary
 from ...compression.rules import is_text
 from ...conf import get_settings
+
+
+def _readable(content: bytes) -> str:
+    """Return text that does nothing but be read: what is approved must not hide itself from the terminal."""
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else ascii(letter)[1:-1]
+        for letter in content.decode(errors="replace")
+    )
+
 
 State = CompressionDictionary.State
 _SMALLEST = 200
@@ -64,7 +74,12 @@ class Command(BaseCommand):
         row, is_new = CompressionDictionary.objects.get_or_create(
             sha256=name, defaults={"match": match, "content": content, "created": timezone.now()}
         )
-        self.stdout.write(content.decode(errors="replace"))
+        if row.match != match:
+            if row.state == State.ACTIVE:
+                raise CommandError(f"{name[:12]} has the same content, and is in use for {row.match}")
+            row.match = match
+            row.save()
+        self.stdout.write(_readable(content))
         self.stdout.write(f"{name[:12]}: {len(content)} bytes for {row.match}, {'new' if is_new else row.state}")
         if options["approve"] or self._is_approved():
             self._take(row)
@@ -78,22 +93,27 @@ class Command(BaseCommand):
         allowed = [name.lstrip(".") for name in django_settings.ALLOWED_HOSTS if name.lstrip(".") not in ("", "*")]
         name = host or (allowed[0] if allowed else "localhost")
         for url in dict.fromkeys(urls):
-            client = Client(raise_request_exception=False)
+            if not is_match_of(match, unquote(urlsplit(url).path)):
+                raise CommandError(f"{url} is not one of the paths {match}")
+            # From nowhere: a site may show more to its own machine.
+            client = Client(raise_request_exception=False, REMOTE_ADDR="192.0.2.1")
             answer = client.get(url, secure=django_settings.SECURE_SSL_REDIRECT, SERVER_NAME=name)
             self._check(url, answer)
             yield answer.getvalue()
 
     @staticmethod
     def _check(url: str, answer: Any) -> None:
-        control = answer.headers.get("Cache-Control", "").lower()
+        control = _readable(answer.headers.get("Cache-Control", "").lower().encode())
         if answer.status_code != _OK:
             raise CommandError(
                 f"{url} answered a stranger with {answer.status_code}: name pages that everybody may see"
             )
         if "private" in control or "no-store" in control:
             raise CommandError(f"{url} says Cache-Control: {control[:100]}; such pages are not public")
+        if "Content-Encoding" in answer.headers or (answer.streaming and answer.is_async):
+            raise CommandError(f"{url} answers in a coding of its own, or asynchronously: its bytes say nothing")
         if not is_text(answer.headers.get("Content-Type", ""), get_settings().compression.content_types):
-            raise CommandError(f"{url} is {answer.headers.get('Content-Type', '')[:100]!r}, which is not compressed")
+            raise CommandError(f"{url} is {answer.headers.get('Content-Type', '')[:100]!a}, which is not compressed")
 
     def _is_approved(self) -> bool:
         """Ask, where there is somebody to ask."""
@@ -108,7 +128,7 @@ class Command(BaseCommand):
             self.stdout.write("no dictionary: build one with `perfdict build`")
 
     def _show(self, options: dict[str, Any]) -> None:
-        self.stdout.write(bytes(self._row(options["hash"]).content).decode(errors="replace"))
+        self.stdout.write(_readable(bytes(self._row(options["hash"]).content)))
 
     def _approve(self, options: dict[str, Any]) -> None:
         self._take(self._row(options["hash"]))
@@ -123,6 +143,12 @@ class Command(BaseCommand):
 
     def _retire(self, options: dict[str, Any]) -> None:
         row = self._row(options["hash"])
+        if row.state == State.DRAFT:  # a retired one is still served, and nobody has approved this
+            row.delete()
+            self.stdout.write(f"{row.sha256[:12]} was never in use; it is deleted")
+            return
+        if row.state == State.RETIRED:
+            raise CommandError(f"{row.sha256[:12]} is retired already")
         row.state, row.retired = State.RETIRED, timezone.now()
         row.save()
         self._forget_old()

@@ -13,6 +13,11 @@
     if (value === null || value === undefined) {
       return "";
     }
+    if (unit === "bytes") {
+      const power = Math.min(3, Math.max(0, Math.floor(Math.log10(Math.max(value, 1)) / 3)));
+      const scaled = Number((value / 1000 ** power).toPrecision(3)).toLocaleString("en-GB");
+      return `${scaled} ${["B", "kB", "MB", "GB"][power]}/s`;
+    }
     const isLong = unit === "ms" && value >= 1000;
     const text = Number((isLong ? value / 1000 : value).toPrecision(3)).toLocaleString("en-GB");
     return unit === "ms" ? `${text} ${isLong ? "s" : "ms"}` : `${text}/s`;

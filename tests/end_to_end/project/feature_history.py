@@ -1,4 +1,4 @@
-"""Fill the store with two hours of a pool and a cache: `python -m tests.end_to_end.project.feature_history`."""
+"""Fill the store with two hours of pool, cache, compression: `python -m tests.end_to_end.project.feature_history`."""
 
 from __future__ import annotations
 
@@ -33,6 +33,25 @@ PATTERNS = {
     "basket:*": (0, 10, 0, 25, 30, 0),
 }
 EVENTS = {"evicted_entries": 900, "evicted_bytes": 400_000, "invalidations": 15, "stampede_avoided": 2}
+# What became of responses, by endpoint: how many a minute, bytes of one before and after, typical microseconds.
+COMPRESSED = {
+    ("products", "GET"): {
+        "zstd": (40, 38_000, 6_200, 180),
+        "dcz": (12, 38_000, 1_900, 210),
+        "br": (4, 38_000, 5_700, 420),
+        "gzip": (3, 38_000, 7_400, 390),
+        "not_modified": (9, 0, 0, 0),
+        "not_accepted": (2, 38_000, 38_000, 0),
+    },
+    ("categories/<slug:slug>/products/<int:pk>/reviews/<uuid:review>/comments", "GET"): {
+        "zstd": (25, 9_000, 2_100, 60),
+        "small": (6, 240, 240, 0),
+    },
+    ("export/<str:format>", "GET"): {"gzip": (3, 2_400_000, 310_000, 21_000)},
+    ("media/<path:path>", "GET"): {"type": (30, 64_000, 64_000, 0)},
+    ("checkout/<str:token>/confirm", "POST"): {"zstd": (5, 5_000, 1_600, 45), "cross_site": (1, 5_000, 5_000, 0)},
+    ("thumbnail/<int:pk>", "GET"): {"not_smaller": (8, 12_000, 12_000, 95)},
+}
 
 
 def minute_of_features(chance: random.Random) -> Table:
@@ -48,6 +67,11 @@ def minute_of_features(chance: random.Random) -> Table:
     for pattern, counts in PATTERNS.items():
         add(table, ("cache_key", ALIAS, pattern), [0], list(counts))
     add(table, ("cache_event", ALIAS), [0], [EVENTS.get(name, 0) for name in CACHE_EVENT.counters])
+    for (route, method), outcomes in COMPRESSED.items():
+        for outcome, (count, before, after, typical_us) in outcomes.items():
+            responses = chance.randint(count // 2, count * 2)
+            times = [int(chance.lognormvariate(0, 0.5) * typical_us) for _ in range(responses)]
+            add(table, ("compression", route, method, outcome), times, [before * responses, after * responses])
     return table
 
 
