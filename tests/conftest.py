@@ -16,6 +16,8 @@ from tests.end_to_end.browser import find_chromium
 # A machine under load is no failure of the code, so no deadline; CI must give the same verdict twice.
 hypothesis_settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.register_profile("ci", hypothesis_settings.get_profile("local"), derandomize=True, database=None)
+# No test has begun while tests are collected: nothing may start the flusher of this process, which would write later.
+recorder.wake = None
 hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 

@@ -95,7 +95,13 @@ urlpatterns = [
     path("perf/", include("django_perf.urls")),
 ]
 
+
+def __getattr__(name: str) -> object:
+    """Make the application when gunicorn asks for it: to a test that imports this, it would look like serving."""
+    if name == "application":
+        return get_wsgi_application()
+    raise AttributeError(name)
+
+
 if __name__ == "__main__":
     execute_from_command_line(sys.argv)
-else:
-    application = get_wsgi_application()
