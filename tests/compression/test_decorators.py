@@ -218,3 +218,25 @@ def test_with_the_middleware_a_view_is_compressed_once_by_its_own_choice():
 def test_a_view_that_says_not_modified_has_no_body():
     response = compress(lambda request: HttpResponseNotModified(headers={"ETag": '"a"'}))(asked())
     assert (response.content, response.headers["ETag"]) == (b"", 'W/"a"')
+
+
+def test_what_a_view_has_decided_the_middleware_leaves_so():
+    notes = []
+    for accepted in ("br", "gzip"):
+        request = asked(accepted)
+        response = CompressionMiddleware(compress(encodings=["br"])(plain), DEFAULT)(request)
+        notes.append((response.headers.get("Content-Encoding"), response.headers["Vary"]))
+        assert decoded(response) == PAGE
+    assert notes == [("br", "Accept-Encoding"), (None, "Accept-Encoding")]
+
+
+def test_a_response_is_counted_once_however_many_look_at_it(monkeypatch):
+    seen = []
+    monkeypatch.setattr("django_perf.compression.compressor.note", lambda *row: seen.append(row[2]))
+    CompressionMiddleware(CompressionMiddleware(compress(plain), DEFAULT), DEFAULT)(asked("gzip"))
+    assert seen == ["gzip"]
+
+
+def test_no_coding_at_all_is_an_error():
+    with pytest.raises(ValueError, match="there are zstd, br, gzip"):
+        compress(encodings=[])

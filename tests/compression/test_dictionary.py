@@ -12,6 +12,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import DatabaseError
 from django.http import HttpResponse
 from django.test import Client, RequestFactory, override_settings
 from django.urls import include, path
@@ -19,7 +20,7 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_perf.compression import compressor, dictionary
+from django_perf.compression import compressor, dictionary, views
 from django_perf.compression.building import AT_LEAST, build, pieces
 from django_perf.compression.codecs import zstd
 from django_perf.compression.loading import active
@@ -187,6 +188,64 @@ def test_a_draft_is_not_used_before_somebody_approves_it(row, client):
     assert [one.sha256.hex() for one in active(PROFILES["balanced"])] == [row.sha256]
 
 
+def test_a_draft_that_is_turned_down_is_never_served(row, client):
+    CompressionDictionary.objects.update(state="draft")
+    assert "never in use" in perfdict("retire", row.sha256)
+    assert client.get(f"/perf/dictionary/{row.sha256}").status_code == 404
+    assert not CompressionDictionary.objects.exists()
+
+
+def test_retiring_again_does_not_make_it_readable_again(row):
+    perfdict("retire", row.sha256)
+    with pytest.raises(CommandError, match="retired already"):
+        perfdict("retire", row.sha256)
+
+
+def test_pages_have_to_be_of_the_paths_it_is_for(row):
+    with pytest.raises(CommandError, match=r"/page/0 is not one of the paths /other\*"):
+        perfdict("build", "/other*", *URLS)
+
+
+def test_the_same_content_for_other_paths_is_said_and_not_mixed_up(row):
+    with pytest.raises(CommandError, match="has the same content, and is in use for"):
+        perfdict("build", "/pag*", *URLS)
+    perfdict("retire", row.sha256)
+    perfdict("build", "/pag*", *URLS, "--approve")
+    row.refresh_from_db()
+    assert (row.match, row.state) == ("/pag*", "active")
+
+
+def test_what_is_to_be_read_cannot_hide_itself(monkeypatch):
+    monkeypatch.setattr("tests.compression.test_dictionary.COMMON", COMMON + "\x1b[8mhidden\r\x9b2K\n")
+    shown = perfdict("build", "/page/*", *URLS)
+    assert "\\x1b[8mhidden\\r" in shown
+    assert not set(shown) & {"\x1b", "\r", "\x9b"}
+
+
+@pytest.mark.parametrize("name", ["%00", "x", "0" * 63, "G" * 64, "..%2f"])
+def test_any_other_address_is_a_404(client, name):
+    assert client.get(f"/perf/dictionary/{name}").status_code == 404
+
+
+def test_a_database_that_fails_is_a_503_that_nobody_keeps(row, client, monkeypatch):
+    monkeypatch.setattr(views, "get_object_or_404", mock_failure)
+    answer = client.get(f"/perf/dictionary/{row.sha256}")
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (503, "no-store")
+
+
+def mock_failure(*args, **kwargs):
+    raise DatabaseError
+
+
+def test_strangers_may_fetch_it_where_everybody_else_has_to_log_in(row, client, settings):
+    settings.MIDDLEWARE = [
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    ]
+    assert client.get(f"/perf/dictionary/{row.sha256}").status_code == 200
+
+
 def test_it_is_served_for_ever_under_its_hash(row, client):
     answer = client.get(f"/perf/dictionary/{row.sha256}")
     assert hashlib.sha256(answer.content).hexdigest() == row.sha256
@@ -202,7 +261,7 @@ def test_it_is_served_for_ever_under_its_hash(row, client):
 def test_a_retired_one_can_be_read_until_nobody_may_have_it(row, client):
     perfdict("retire", row.sha256)
     answer = client.get(f"/perf/dictionary/{row.sha256}")
-    assert answer.status_code == 200
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
     assert "Use-As-Dictionary" not in answer.headers
     CompressionDictionary.objects.update(retired=timezone.now() - timedelta(days=8))
     assert client.get(f"/perf/dictionary/{row.sha256}").status_code == 404

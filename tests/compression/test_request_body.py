@@ -96,6 +96,27 @@ def test_members_and_frames_behind_one_another_are_one_body():
     assert send(zstd.compress(b"one ") + skipped + zstd.compress(b"two"), "zstd").content == b"one two"
 
 
+@pytest.mark.parametrize(("coding", "member"), [("gzip", gzip.compress(b"")), ("zstd", b"\x50\x2a\x4d\x18" + bytes(4))])
+def test_a_body_of_nothing_but_beginnings_is_refused_early(coding, member):
+    assert send(member * 1_000, coding).content == b""
+    answer = send(member * 1_001, coding)
+    assert (answer.status_code, answer.content) == (400, b"The request body has too many members.")
+
+
+def test_what_is_longer_than_it_said_is_refused(settings):
+    request = RequestFactory().post("/", b"", content_type="text/plain")
+    request._stream = io.BytesIO((b"\x50\x2a\x4d\x18" + (9_000).to_bytes(4, "little") + bytes(9_000)) * 300)
+    request.META |= {"HTTP_CONTENT_ENCODING": "zstd", "CONTENT_LENGTH": ""}
+    assert CompressionMiddleware(echo, Compression(request_decompression=True))(request).status_code == 413
+
+
+@pytest.mark.parametrize("method", ["get", "head", "delete", "options"])
+def test_a_request_without_a_body_passes_whatever_its_header_says(method):
+    request = getattr(RequestFactory(), method)("/", headers={"content-encoding": "utf-8"})
+    answer = CompressionMiddleware(lambda request: HttpResponse("ok"), Compression(request_decompression=True))(request)
+    assert answer.status_code == 200
+
+
 def test_a_window_that_browsers_would_refuse_is_refused():
     options = {zstd.CompressionParameter.window_log: 25, zstd.CompressionParameter.compression_level: 3}
     compressor = zstd.ZstdCompressor(options=options)
