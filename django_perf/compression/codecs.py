@@ -34,7 +34,7 @@ except ImportError:
 try:
     from isal import isal_zlib
 except ImportError:
-    isal_zlib = None
+    isal_zlib = None  # type: ignore[assignment]
 
 # The context of a body keeps the memory that this one took.
 LARGE = 2**20
@@ -82,7 +82,11 @@ class Gzip:
     """gzip by isal, zlib-ng or zlib, the first that is installed and that the profile wants."""
 
     def __init__(self, levels: Levels) -> None:
-        candidates = ((isal_zlib, levels.isal), (zlib_ng, levels.zlib_ng), (zlib, levels.zlib))
+        candidates: tuple[tuple[Any, int], ...] = (
+            (isal_zlib, levels.isal),
+            (zlib_ng, levels.zlib_ng),
+            (zlib, levels.zlib),
+        )
         usable = [(module, level) for module, level in candidates if module is not None and level >= 0]
         self._module, self._level = usable[0]
         # isal is poor at many small pieces.

@@ -30,7 +30,7 @@ class Body:
 def follow(response: StreamingHttpResponse, trace: Trace, finish: Callable[[Body], None]) -> None:
     """Call `finish` exactly once, when the server closes `response`."""
     body = Body()
-    if isinstance(response, FileResponse):
+    if isinstance(response, FileResponse) and response.file_to_stream is not None:
         # Wrapping its iterator would switch wsgi.file_wrapper (sendfile) off, so its length is taken on trust.
         body.sent_bytes, body.is_complete = _length(response), True
     elif response.is_async:

@@ -22,6 +22,7 @@ from django_perf.compression.rules import is_text
 from django_perf.conf import CONTENT_TYPES, Compression
 from django_perf.metrics.recorder import recorder
 from django_perf.metrics.trace import Trace, current
+from django_perf.requests.streaming import follow
 from tests.compression.coding import (
     CODINGS,
     DECODERS,
@@ -532,3 +533,15 @@ class TestTally:
     def test_what_was_left_alone_is_counted_by_its_reason(self, make, request_, outcome):
         answered(make(), request_)
         assert list(self.noted()) == [outcome]
+
+
+def test_a_compressed_file_is_counted_by_what_was_sent(tmp_path):
+    path = tmp_path / "page.html"
+    path.write_bytes(PAGE * 20)
+    response = answered(FileResponse(path.open("rb"), content_type="text/html"))
+    bodies = []
+    follow(response, Trace(0), bodies.append)
+    data = response.getvalue()
+    response.close()
+    assert len(data) < len(PAGE)
+    assert [body.sent_bytes for body in bodies] == [len(data)]
