@@ -17,7 +17,7 @@ _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, Decimal, 
 _IN_ZONES = frozenset({datetime, time})
 _ZONES = frozenset({type(None), timezone, ZoneInfo})
 _NESTS = frozenset({tuple, frozenset})
-# What can be changed, but holds only what cannot, is copied for every reader: six times as fast as unpickling it.
+# What can be changed, but holds only what cannot, is copied for every reader.
 _COPIED = frozenset({dict, list, set})
 # Looking through 64 items takes 3 us; beyond that, pickling is the lesser surprise.
 _MOST_ITEMS = 64

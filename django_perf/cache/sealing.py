@@ -70,10 +70,6 @@ class Meta:
     cost: float = 0.0
     epochs: Mapping[str, bytes] | None = None
 
-    def is_current(self, epochs: Mapping[str, bytes]) -> bool:
-        """Tell whether the value was computed under exactly these epochs."""
-        return (self.epochs or {}) == {tag_digest(tag): epoch for tag, epoch in epochs.items()}
-
 
 PLAIN = Meta()
 

@@ -215,13 +215,9 @@ async def _pieces(body: AsyncIterator[Any], charset: str) -> AsyncIterator[bytes
 def _note_stream(request: HttpRequest, coding: str, pump: Pump) -> None:
     """Note a stream at its end; what fails here must not break it."""
     try:
-        _note_pump(request, coding, pump)
+        note(request.resolver_match, request.method, coding, pump.bytes_in, pump.bytes_out, pump.cpu_ns)
     except Exception as fault:
         count_fault("compression", fault)
-
-
-def _note_pump(request: HttpRequest, coding: str, pump: Pump) -> None:
-    note(request.resolver_match, request.method, coding, pump.bytes_in, pump.bytes_out, pump.cpu_ns)
 
 
 def _is_live(response: HttpResponseBase) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import lru_cache
 
 IDENTITY = "identity"
@@ -55,6 +54,3 @@ def weights_of(header: str) -> dict[str, float]:
 
 def _weight(weights: dict[str, float], coding: str) -> float:
     return weights.get(coding, 0.0 if coding in _NAMED_ONLY else weights.get("*", 0.0))
-
-
-__all__: Sequence[str] = ("IDENTITY", "MAX_ITEMS", "MAX_LENGTH", "choose", "weights_of")

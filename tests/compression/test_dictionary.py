@@ -11,6 +11,7 @@ from datetime import timedelta
 from io import StringIO
 
 import pytest
+from django.core import mail
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError
 from django.http import HttpResponse
@@ -27,6 +28,7 @@ from django_perf.compression.loading import active
 from django_perf.compression.models import CompressionDictionary
 from django_perf.compression.profiles import PROFILES
 from django_perf.conf import Compression
+from django_perf.metrics.recorder import recorder
 from django_perf.middleware import CompressionMiddleware
 from tests.pool.fakes import Clock
 
@@ -144,6 +146,14 @@ def test_a_canary_does_not_get_in(settings):
     assert "token" not in content
     assert "Page" not in content
     assert content in shown
+
+
+def test_its_own_questions_are_no_traffic(settings, monkeypatch):
+    settings.MIDDLEWARE = ["django_perf.middleware.TimingMiddleware"]
+    monkeypatch.delattr(mail, "outbox")  # as outside of tests
+    perfdict("build", "/page/*", *URLS)
+    assert not recorder.enabled
+    assert recorder.drain() == {}
 
 
 def test_what_a_visitor_is_told_is_never_asked_for():
