@@ -57,8 +57,7 @@ class MultiLevelCache(BaseCache):
         head = namespace.head
         now = began * 1e-9
         if head and now < namespace.trusted_until:
-            if version is None and key.__class__ is str and len(key) < _PLAIN_KEY:
-                # Of a long key outside of ASCII the physical one is another; it is read in _get_below().
+            if version is None and key.__class__ is str and len(key) < _PLAIN_KEY and key.isascii():
                 physical = head + self._local + key if self._local else self._keys.entry(head, key, self.version)
             else:
                 self.validate_key(self.make_key(key, version))
@@ -80,8 +79,9 @@ class MultiLevelCache(BaseCache):
         return self._get_below(key, default, version, began)
 
     def _get_below(self, key: str, default: Any, version: int | None, began: int) -> Any:
+        now = monotonic()
         self._validate(key, version)
-        entry = self.levels.read(self.physical(key, version))
+        entry = self.levels.read_below(self.physical(key, version, now), now)
         is_hit = entry is not None and entry.fresh_for > 0
         self.levels.note(entry.level if entry is not None and is_hit else "miss", [key], began)
         return entry.value if entry is not None and is_hit else default
