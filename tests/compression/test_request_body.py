@@ -96,7 +96,10 @@ def test_members_and_frames_behind_one_another_are_one_body():
     assert send(zstd.compress(b"one ") + skipped + zstd.compress(b"two"), "zstd").content == b"one two"
 
 
-@pytest.mark.parametrize(("coding", "member"), [("gzip", gzip.compress(b"")), ("zstd", b"\x50\x2a\x4d\x18" + bytes(4))])
+# Without the time in its head: processes of one run must agree on the names of their tests.
+@pytest.mark.parametrize(
+    ("coding", "member"), [("gzip", gzip.compress(b"", mtime=0)), ("zstd", b"\x50\x2a\x4d\x18" + bytes(4))]
+)
 def test_a_body_of_nothing_but_beginnings_is_refused_early(coding, member):
     assert send(member * 1_000, coding).content == b""
     answer = send(member * 1_001, coding)
