@@ -40,12 +40,14 @@ class PerfConfig(AppConfig):
         from .metrics.flusher import Flusher
         from .metrics.recorder import recorder
         from .process.sampler import Sampler
+        from .requests import rendering
         from .requests.folding import fold
         from .requests.measure import note_exception
         from .store import alias, housekeeping, writer
 
         alias.install()
         connection_created.connect(instrument.install, dispatch_uid="django_perf.db")
+        rendering.install()
         got_request_exception.connect(note_exception, dispatch_uid="django_perf.exceptions")
         post_migrate.connect(alias.migrate_own_file, sender=self, dispatch_uid="django_perf.store")
         recorder.source(tally.read)

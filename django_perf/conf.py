@@ -59,6 +59,10 @@ def _is_seconds(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e9
 
 
+def _is_slow(value: object) -> bool:
+    return _is_seconds(value) and value >= 0.005  # type: ignore[operator]
+
+
 def _is_interval(value: object) -> bool:
     return _is_seconds(value) and 0.05 <= value <= 3600  # type: ignore[operator]
 
@@ -117,6 +121,8 @@ class Settings:
     database: str | None = _setting(None, _is_alias, "an alias of DATABASES, or None")
     flush_interval: float = _setting(10.0, _is_interval, "seconds, 0.05 to 3600")
     slow_request_seconds: float = _setting(1.0, _is_seconds, "seconds above 0")
+    # Statements are looked at from 5 ms on.
+    slow_query_seconds: float = _setting(1.0, _is_slow, "seconds, 0.005 or more")
     response_time_header: bool = _setting(True, _is_bool, "True or False")
     server_timing: bool = _setting(True, _is_bool, "True or False")
     ignore_routes: tuple[str, ...] = _setting((), _is_strings, "a list of routes, * as wildcard")

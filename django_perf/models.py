@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from .compression.models import CompressionDictionary
 from .dashboard.models import Performance
-from .store.models import Delta, Lease, Process, Rollup, Series
+from .store.models import Delta, Lease, Process, Rollup, Sample, Series
 
-__all__ = ["CompressionDictionary", "Delta", "Lease", "Performance", "Process", "Rollup", "Series"]
+__all__ = ["CompressionDictionary", "Delta", "Lease", "Performance", "Process", "Rollup", "Sample", "Series"]

@@ -41,5 +41,6 @@ def _empty_recorder():
     # The cache of all tests hears what other workers write, and counts it: whoever wants a source names it.
     sources, recorder._sources = recorder._sources, []
     recorder.drain()
+    recorder.samples.reset()
     yield
     recorder._sources = [*sources, *(one for one in recorder._sources if one not in sources)]

@@ -145,6 +145,9 @@ class Levels:
         trace = current.get()
         if trace is not None:
             trace.cache_ns += elapsed or 0
+            if elapsed is not None and began_ns is not None:
+                # No key: it may name a person. Both clocks of Linux are the same one.
+                trace.add_span("cache", operation, began_ns, elapsed)
             if operation in ("l1", "l2", "l3"):
                 trace.cache_hits += len(names)
             elif operation == "miss":

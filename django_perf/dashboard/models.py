@@ -6,11 +6,15 @@ from django.db import models
 
 
 class Performance(models.Model):
-    """Stand for the page in the admin index, with one permission, view_performance, and no table."""
+    """Stand for the page in the admin index, with its permissions and no table.
+
+    view_performance shows the pages; explain_queries has the database plan a statement.
+    """
 
     class Meta:
         app_label = "django_perf"
         managed = False
         default_permissions = ("view",)
+        permissions = [("explain_queries", "Can have the database explain how it runs a query")]
         verbose_name = "performance"
         verbose_name_plural = "performance"

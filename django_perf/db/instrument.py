@@ -1,102 +1,57 @@
-"""Time every statement by one permanent execute wrapper per connection.
-
-A wrapper sees execute() and executemany(), their preparation and their first answer; it sees neither COMMIT nor the
-fetching of rows. The SQL that is sent stays byte-identical.
-"""
+"""Measure what a connection does: put our cursors in the place of Django's, and a timer before commit and rollback."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import perf_counter_ns
+from functools import partial
 from typing import Any
 
+from django.db.backends import utils
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..metrics.aggregate import Key
-from ..metrics.catalog import ENDPOINT_QUERY
 from ..metrics.guard import count_fault
-from ..metrics.recorder import recorder
-from ..metrics.trace import FOLD_AT, PAUSED, Trace, current
-from .fingerprint import MAX_SQL, normalise
+from .cursor import measured
+from .shapes import shapes_of
+from .transactions import TransactionTimer
 
-_MAX_REMEMBERED = 2_000
-
-
-class QueryTimer:
-    """Measure the statements of one connection; used as its execute wrapper.
-
-    `_keys` remembers the shape of each SQL text seen, for all connections of an alias: normalising takes 30 us, a
-    look-up 0.3. It is dropped whole when full (SQL with literals in it never repeats), so a stranger's texts cost time,
-    not memory. Safe between threads: single dict operations.
-    """
-
-    def __init__(self, alias: str, vendor: str) -> None:
-        self._alias = alias
-        self._vendor = vendor
-        self._keys = _remembered.setdefault(alias, {})
-
-    def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
-        started_ns = perf_counter_ns()
-        try:
-            result = execute(sql, params, many, context)
-        except Exception:
-            self._note_failed(sql, perf_counter_ns() - started_ns)
-            raise
-        try:
-            elapsed_ns = perf_counter_ns() - started_ns
-            trace = current.get()
-            if trace is None or trace is PAUSED:
-                self._note_outside(trace, sql, elapsed_ns, 0)
-            else:
-                key = self._keys.get(sql) if type(sql) is str else None
-                trace.statements.append((key or self._key(sql), elapsed_ns))
-                if len(trace.statements) >= FOLD_AT:
-                    trace.fold_statements()
-        except Exception as fault:
-            count_fault("query", fault)
-        return result
-
-    def _note_failed(self, sql: Any, elapsed_ns: int) -> None:
-        try:
-            trace = current.get()
-            if trace is None or trace is PAUSED:
-                self._note_outside(trace, sql, elapsed_ns, 1)
-            else:
-                trace.statements.append((self._key(sql), elapsed_ns))
-                trace.fail(self._key(sql))
-        except Exception as fault:
-            count_fault("query", fault)
-
-    def _note_outside(self, trace: Trace | None, sql: Any, elapsed_ns: int, errors: int) -> None:
-        if trace is None and recorder.enabled:
-            recorder.record(ENDPOINT_QUERY, self._key(sql)[1:], (elapsed_ns + 500) // 1000, (errors,))
-
-    def _key(self, sql: Any) -> Key:
-        """Return the key of a statement; psycopg's SQL objects and bytes are named by their type."""
-        if not isinstance(sql, str):
-            return ENDPOINT_QUERY.name, self._alias, f"({type(sql).__name__})"
-        # A long text is remembered by its (salted, 64 bit) hash: 2,000 texts of a megabyte must not stay in memory.
-        known_as = sql if len(sql) <= MAX_SQL else (len(sql), hash(sql))
-        return self._keys.get(known_as) or self._learn(known_as, sql)
-
-    def _learn(self, known_as: str | tuple[int, int], sql: str) -> Key:
-        if len(self._keys) >= _MAX_REMEMBERED:
-            self._keys.clear()
-        key = self._keys[known_as] = (ENDPOINT_QUERY.name, self._alias, normalise(sql, self._vendor))
-        return key
-
-
-_remembered: dict[str, dict[str | tuple[int, int], Key]] = {}
+# Says, on a connection, that this has been done: once, for whoever takes our place there calls us.
+MARK = "_django_perf"
 
 
 def install(connection: BaseDatabaseWrapper, **kwargs: object) -> None:
-    """Put a timer on `connection`, once; receiver of connection_created.
+    """Instrument `connection`, once; receiver of connection_created.
 
-    At the front of the list: Django's own `with connection.execute_wrapper(...)` pops the last one, which would take
-    ours off and leave the host's on for ever.
+    On the object, not on its class: what others have put there, before or later, stays and is called.
     """
     try:
-        if not any(isinstance(wrapper, QueryTimer) for wrapper in connection.execute_wrappers):
-            connection.execute_wrappers.insert(0, QueryTimer(connection.alias, connection.vendor))
+        if MARK not in vars(connection):
+            _install(connection)
     except Exception as fault:
         count_fault("new connection", fault)
+
+
+def _install(connection: BaseDatabaseWrapper) -> None:
+    wanted: dict[str, Any] = {
+        "make_cursor": _make(connection, "make_cursor", utils.CursorWrapper),
+        "make_debug_cursor": _make(connection, "make_debug_cursor", utils.CursorDebugWrapper),
+    }
+    timer = TransactionTimer(connection, shapes_of(connection.alias, connection.vendor))
+    wanted |= {"set_autocommit": timer.set_autocommit, "commit": timer.commit, "rollback": timer.rollback}
+    vars(connection).update(wanted, **{MARK: tuple(wanted)})
+
+
+def _make(connection: BaseDatabaseWrapper, name: str, base: type) -> Callable[[Any], Any]:
+    """Return what makes the cursors of a connection: in one step where Django's own would, else out of what it gets."""
+    if getattr(type(connection), name) is getattr(BaseDatabaseWrapper, name) and name not in vars(connection):
+        return partial(measured(base, connection.alias, connection.vendor), db=connection)
+    return partial(_measure, getattr(connection, name), connection.alias, connection.vendor)
+
+
+def _measure(make: Any, alias: str, vendor: str, cursor: Any) -> Any:
+    made = make(cursor)
+    try:
+        base: type[Any] = type(made)
+        made.__class__ = measured(base, alias, vendor)  # type: ignore[arg-type]  # a class can be hashed
+    except Exception as fault:  # a class of C, or one with slots
+        count_fault("new cursor", fault)
+    return made

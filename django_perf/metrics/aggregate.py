@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 from itertools import zip_longest
 
 from . import frame
@@ -33,6 +35,11 @@ class Aggregate:
         """Add `other`; counters that only a newer version knows are kept behind ours."""
         self.histogram.merge(other.histogram)
         self.counters = add_counters(self.counters, other.counters)
+
+
+def hash_of(key: Key) -> str:
+    """Return the stable 128-bit name of a key; JSON delimits the labels, so no two keys share a text."""
+    return blake2b(json.dumps(key).encode(), digest_size=16).hexdigest()
 
 
 def new_aggregate(key: Key) -> Aggregate:

@@ -6,14 +6,16 @@ import json
 import os
 import uuid
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ..exceptions import DamagedPayload, UnknownPayload
 from .aggregate import Key, Table, pack_aggregates, unpack_aggregate
 from .frame import Frame
+from .samples import Sample
 
-VERSION = 4
+VERSION = 5
 # From here on a new version has only meant new kinds: while workers are replaced one by one, both are read.
 _OLDEST = 2
 _LENGTH_BYTES = 4
@@ -30,7 +32,9 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One flush of one process. `id` stays the same over retries, so that the store can tell a repetition.
+    """One flush of one process, with the examples that it keeps.
+
+    `id` stays the same over retries, so that the store can tell a repetition.
 
     `tables` is by minute since 1970 (UTC); `levels` are the gauges; `final` marks the last flush of a clean stop;
     `taken` is when it was drained, in seconds since 1970.
@@ -41,6 +45,7 @@ class Batch:
     tables: dict[int, Table]
     levels: dict[str, float]
     final: bool = False
+    samples: Sequence[Sample] = ()
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def count(self) -> int:

@@ -7,7 +7,7 @@ from .catalog import KINDS, OTHER, Cap, Kind
 from .names import clean
 
 # SQL shapes are the only long labels; they are cut by their own rule before they get here.
-_LABEL_LIMITS = {"sql": 2_000}
+_LABEL_LIMITS = {"sql": 4_000}
 _LABEL_LIMIT = 200
 
 

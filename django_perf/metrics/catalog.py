@@ -76,7 +76,7 @@ QUERY = Kind(
     "us",
     "Database statements by shape: the SQL without literals.",
     labels=("alias", "sql"),
-    counters=("errors",),
+    counters=("errors", "rows"),
     caps=(_SHAPES,),
 )
 ENDPOINT_QUERY = Kind(
@@ -85,7 +85,7 @@ ENDPOINT_QUERY = Kind(
     "us",
     "Database statements by endpoint and shape.",
     labels=("route", "method", "alias", "sql"),
-    counters=("errors",),
+    counters=("errors", "rows"),
     caps=(_ROUTES, _SHAPES, _PAIRS),
     scoped=True,
     rolls_into=QUERY,
@@ -228,6 +228,35 @@ COMPRESSION = Kind(
     # There are some twenty outcomes.
     caps=(_ROUTES,),
 )
+QUERY_ERROR = Kind(
+    15,
+    "query_error",
+    "",
+    "Failed database statements by shape and by SQLSTATE, or what the driver calls it; their text is never kept.",
+    labels=("alias", "sql", "code"),
+    caps=(_SHAPES, Cap(("alias", "sql", "code"), 1_000, ("code",))),
+)
+TRANSACTION = Kind(
+    16,
+    "transaction",
+    "us",
+    "Transactions by endpoint and database: the time for which each was held open, whatever was waited for.",
+    labels=("route", "method", "alias"),
+    # waiting_us: the time in which no statement of it ran, of those that were held for long.
+    counters=("rollbacks", "waiting_us"),
+    caps=(_ROUTES, _ALIASES),
+    scoped=True,
+)
+FINDING = Kind(
+    17,
+    "finding",
+    "us",
+    "What was wrong with the statements of requests, by endpoint, line of code and remedy: the time that it cost each.",
+    labels=("route", "method", "finding", "alias", "sql", "place", "remedy"),
+    counters=("calls", "rows"),
+    caps=(_ROUTES, _SHAPES, Cap(("finding", "route", "method", "sql", "place"), 1_000, ("route", "place", "remedy"))),
+    scoped=True,
+)
 
 _ALL = (
     SITE,
@@ -244,5 +273,8 @@ _ALL = (
     CACHE_KEY,
     CACHE_EVENT,
     COMPRESSION,
+    QUERY_ERROR,
+    TRANSACTION,
+    FINDING,
 )
 KINDS = {kind.name: kind for kind in _ALL}

@@ -1,13 +1,20 @@
-"""Name the series of a request: its route, never its raw path, so that visitors cannot invent series."""
+"""Name a request: by its route, never its raw path, so that visitors cannot invent series; in logs by its id."""
 
 from __future__ import annotations
 
-from typing import Protocol
+import re
+import uuid
+from typing import TYPE_CHECKING, Protocol
 
 from .catalog import UNRESOLVED
 
+if TYPE_CHECKING:
+    from .trace import Trace
+
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 _CLASSES = {hundred: f"{hundred}xx" for hundred in range(1, 6)}
+# A client may send anything as its id: only what cannot forge a log line is taken over.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}", re.ASCII)
 
 
 class Match(Protocol):
@@ -31,3 +38,12 @@ def method_of(method: str | None) -> str:
 def status_class(status: int) -> str:
     """Return "2xx" for 204."""
     return _CLASSES.get(status // 100, "other")
+
+
+def request_id(trace: Trace) -> str:
+    """Return the client's X-Request-ID where it is harmless, else a new one; the same for all lines of a request."""
+    if not trace.request_id:
+        given = trace.given_id if trace.request is None else trace.request.META.get("HTTP_X_REQUEST_ID")
+        is_harmless = isinstance(given, str) and _REQUEST_ID.fullmatch(given)
+        trace.request_id = str(given) if is_harmless else uuid.uuid4().hex
+    return trace.request_id

@@ -120,7 +120,8 @@ class Flusher:
     def _collect(self, final: bool) -> Batch:
         origin = own_origin(clean(socket.gethostname(), 64), self._started)
         levels = self._recorder.levels(origin.host)
-        return Batch(origin, time.time(), self._recorder.drain(), levels, final)
+        tables = self._recorder.drain()
+        return Batch(origin, time.time(), tables, levels, final, self._recorder.samples.take())
 
     def _send_pending(self) -> bool:
         batch = self._pending

@@ -16,6 +16,7 @@ from .aggregate import Aggregate, Key, Table, new_aggregate
 from .cardinality import Cardinality
 from .catalog import LOSS, NO_REQUEST, REQUEST, Kind
 from .histogram import Histogram
+from .samples import Samples
 from .trace import PAUSED, Trace, current
 
 logger = logging.getLogger("django_perf")
@@ -48,6 +49,7 @@ class Recorder:
         self._gauges: dict[tuple[str, str], Callable[[], float]] = {}
         self._cardinality = Cardinality()
         self._logged: dict[str, float] = {}
+        self.samples = Samples(clock)
         # Finished requests that are not folded yet, and requests at work: their operations are atomic without a lock.
         self.finished: deque[Any] = deque()
         self.expand: Expand = lambda rows: ()
@@ -60,6 +62,7 @@ class Recorder:
         self._lock = Lock()
         self.finished.clear()
         self.running.clear()
+        self.samples.reset()
         self._tables: dict[int, Table] = {}
         self._series = 0
         self.is_asleep = True
@@ -122,7 +125,7 @@ class Recorder:
             raise ValueError(f"kind {kind.name!r} takes labels {kind.labels}, got {labels!r}")
         trace = current.get()
         if trace is not None:
-            trace.add((kind.name, *labels), value, bool(counters and counters[0]))
+            trace.add((kind.name, *labels), (value,), counters)
         else:
             scope = (NO_REQUEST, "-") if kind.scoped else ()
             self._commit([((kind.name, *scope, *labels), (value,), counters, None)])

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 from .catalog import BLOCK
 from .guard import count_fault
 from .recorder import recorder
+from .trace import current
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -35,10 +36,13 @@ class timed(ContextDecorator):  # noqa: N801 - reads as the verb it is, like con
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        elapsed_us = (time.perf_counter_ns() - self._started_ns + 500) // 1000
+        elapsed_ns = time.perf_counter_ns() - self._started_ns
         failed = kind is not None and issubclass(kind, Exception)
         try:
-            recorder.record(BLOCK, (self.name,), elapsed_us, (int(failed),))
+            recorder.record(BLOCK, (self.name,), (elapsed_ns + 500) // 1000, (int(failed),))
+            trace = current.get()
+            if trace is not None:
+                trace.add_span("block", self.name, self._started_ns, elapsed_ns)
         except Exception as fault:
             count_fault("timed", fault)
 

@@ -5,15 +5,45 @@ The current trace is context-local: it follows a request through threads and cor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Sequence
 from contextvars import ContextVar
+from typing import Any, NamedTuple, Protocol
 
-from .aggregate import Key
+from .aggregate import Key, add_counters
+from .callsite import find_site, place_of
 from .histogram import Histogram
+from .statement import NS, ROWS, STARTED, Run, Shape
 
 # A request that runs a million statements keeps their histogram, not a list of a million numbers.
 FOLD_AT = 1_000
 MAX_SERIES = 10_000
+MAX_SPANS = 300
+# What took so long (ns) is worth the microseconds that it takes to see where in the code it came from.
+DEAR_NS = 2_000_000
+# Of the executions of one statement, so many stay as they are at either end: those that a timeline shows first, and
+# those whose rows may still be fetched.
+_KEPT = 10
+
+
+class Span(NamedTuple):
+    """Hold one stretch of a request: `kind` is cache, template or block; begin and length in perf_counter_ns."""
+
+    kind: str
+    name: str
+    started_ns: int
+    elapsed_ns: int
+    place: str = ""
+
+
+class Watch(Protocol):
+    """What a feature keeps of a request that it looks at more closely."""
+
+    def end(self, trace: Trace) -> None:
+        """Do at the end of the request what cannot wait."""
+
+    def conclude(self, trace: Trace) -> None:
+        """Add what was found to the trace; called once, when it is added up with others, under the recorder's lock."""
 
 
 class Trace:
@@ -24,6 +54,8 @@ class Trace:
 
     ignored = False
     error: str | None = None
+    # Where in the project's code the exception came from.
+    error_place = ""
     dropped = 0
     # Keys that a cache had and had not, and the time of its calls.
     cache_hits = 0
@@ -31,83 +63,161 @@ class Trace:
     cache_ns = 0
     # All other measurements; None until there is one.
     more: More | None = None
+    # Stretches of the request other than statements, for its timeline.
+    spans: list[Span] | None = None
+    # The request, until it has ended, for those who log in the middle of it; the name it has in logs, and the one that
+    # its client gave it.
+    request: Any = None
+    request_id = ""
+    given_id: object = None
+    # The template that is being rendered.
+    template: str | None = None
+    watch: Watch | None = None
 
     def __init__(self, started_ns: int, cpu_started_ns: int = 0) -> None:
         self.started_ns = started_ns
         self.cpu_started_ns = cpu_started_ns
-        # (key, nanoseconds) of each database statement; the timer of the connection appends to it directly.
-        self.statements: list[tuple[Key, int]] = []
+        # The executions of each statement; the cursor adds to it directly.
+        self.statements: dict[Shape, list[Run]] = {}
 
-    def add(self, key: Key, value: int, failed: bool = False) -> None:
-        """Add one measurement; `failed` counts it as an error too."""
-        if self.more is None:
-            self.more = More()
-        if not self.more.add(key, value):
+    def begin_statement(self, shape: Shape, run: Run) -> None:
+        """Add the first execution of a statement."""
+        if len(self.statements) < MAX_SERIES:
+            self.statements[shape] = [run]
+        else:
             self.dropped += 1
-        elif failed:
-            self.fail(key)
 
-    def fail(self, key: Key) -> None:
-        """Count an error of a series."""
+    def add(self, key: Key, values: Sequence[int], counters: Sequence[int] = ()) -> None:
+        """Add values and counters to one series; when there are too many series, they are dropped and counted."""
         if self.more is None:
             self.more = More()
-        self.more.failures[key] = self.more.failures.get(key, 0) + 1
+        if not self.more.add(key, values, counters):
+            self.dropped += 1
 
-    def fold_statements(self) -> None:
-        """Move the statements to the other measurements: there are too many to keep each."""
-        statements, self.statements = self.statements, []
-        for key, elapsed_ns in statements:
-            self.add(key, (elapsed_ns + 500) // 1000)
-        assert self.more is not None
-        self.more.queries += len(statements)
-        self.more.query_ns += sum(elapsed_ns for _, elapsed_ns in statements)
+    def add_statement(self, key: Key, elapsed_ns: int, errors: int = 0, queries: int = 1) -> None:
+        """Add a statement without rows: one that failed; a COMMIT, which is no query."""
+        self.add(key, ((elapsed_ns + 500) // 1000,), (errors, 0))
+        if self.more is not None:
+            self.more.queries += queries
+            self.more.query_ns += elapsed_ns
+
+    def add_span(self, kind: str, name: str, started_ns: int, elapsed_ns: int) -> None:
+        """Note a stretch of the request; of very many only those that take long."""
+        if self.spans is None:
+            self.spans = []
+        if elapsed_ns >= DEAR_NS:
+            if len(self.spans) < 2 * MAX_SPANS:
+                self.spans.append(Span(kind, name, started_ns, elapsed_ns, place_of(find_site(sys._getframe(1)))))
+        elif len(self.spans) < MAX_SPANS:
+            self.spans.append(Span(kind, name, started_ns, elapsed_ns))
+
+    def fold_runs(self, shape: Shape) -> list[Run]:
+        """Move most executions of a statement to the other measurements, for there are too many to keep each.
+
+        Returns those that were moved.
+        """
+        runs = self.statements[shape]
+        folded = runs[_KEPT:-_KEPT]
+        del runs[_KEPT:-_KEPT]
+        self.add(shape.key, [(run[NS] + 500) // 1000 for run in folded], (0, sum(run[ROWS] for run in folded)))
+        if self.more is not None:
+            self.more.queries += len(folded)
+            self.more.query_ns += sum(run[NS] for run in folded)
+        return folded
+
+    def totals(self, shape: Shape) -> tuple[int, int, int]:
+        """Return the executions of a statement so far, their nanoseconds and their rows."""
+        runs = self.statements.get(shape, [])
+        gathered = self.more.series.get(shape.key) if self.more else None
+        calls, folded_us, rows = (0, 0, 0) if gathered is None else gathered.totals()
+        rows += sum(run[ROWS] for run in runs)
+        return calls + len(runs), folded_us * 1000 + sum(run[NS] for run in runs), rows
+
+    def busy_since(self, alias: str, since_ns: int) -> tuple[int, int]:
+        """Return when the first statement of a database began since then, 0 if none, and how long its statements ran.
+
+        Those that were folded count as if all had run since: who waited has to be beyond doubt.
+        """
+        runs = [run for shape, runs in self.statements.items() if shape.alias == alias for run in runs]
+        late = [run for run in runs if run[STARTED] >= since_ns]
+        folded_ns = self.more.query_ns if self.more else 0
+        return min((run[STARTED] for run in late), default=0), folded_ns + sum(run[NS] for run in late)
+
+    def let_go(self) -> None:
+        """Keep nothing of the request but what its lines in a log are known by."""
+        if self.request is not None:
+            self.given_id = self.request.META.get("HTTP_X_REQUEST_ID")
+            self.request = None
 
     @property
     def queries(self) -> int:
         """Return the number of database statements so far."""
-        return len(self.statements) + (self.more.queries if self.more else 0)
+        return sum(map(len, self.statements.values())) + (self.more.queries if self.more else 0)
 
     @property
     def query_ns(self) -> int:
-        """Return the time of database statements so far."""
-        return sum(elapsed_ns for _, elapsed_ns in self.statements) + (self.more.query_ns if self.more else 0)
+        """Return the time of database statements so far, that of COMMIT and ROLLBACK included."""
+        kept: int = sum(run[NS] for runs in self.statements.values() for run in runs)
+        return kept + (self.more.query_ns if self.more else 0)
+
+
+class Gathered:
+    """Hold the values of one series of a request, and its counters."""
+
+    __slots__ = ("counters", "folded", "values")
+
+    def __init__(self) -> None:
+        self.values: list[int] = []
+        self.folded: Histogram | None = None
+        self.counters: list[int] = []
+
+    def add(self, values: Sequence[int], counters: Sequence[int]) -> None:
+        """Add values and counters."""
+        self.values += values
+        if counters:
+            self.counters = add_counters(self.counters, counters)
+        if len(self.values) >= FOLD_AT:
+            self.folded = self.folded or Histogram()
+            self.folded.add_all(self.values)
+            self.values.clear()
+
+    def totals(self) -> tuple[int, int, int]:
+        """Return the number of values of a statement, their sum, and its rows."""
+        count, total = (self.folded.count, self.folded.sum) if self.folded else (0, 0)
+        rows = self.counters[1] if len(self.counters) > 1 else 0
+        return count + len(self.values), total + sum(self.values), rows
 
 
 class More:
-    """Hold the measurements of a request other than its plain statements; `queries` counts those folded into it."""
+    """Hold the measurements of a request other than the plain statements that its trace still has.
+
+    `queries` counts those that were folded into it; `query_ns` is their time and that of COMMIT and ROLLBACK.
+    """
 
     def __init__(self) -> None:
-        self.failures: dict[Key, int] = {}
+        self.series: dict[Key, Gathered] = {}
         self.queries = 0
         self.query_ns = 0
-        self._values: dict[Key, list[int]] = {}
-        self._folded: dict[Key, Histogram] = {}
 
-    def add(self, key: Key, value: int) -> bool:
-        """Add one value; False when there are too many series."""
-        values = self._values.get(key)
-        if values is None:
-            if len(self._values) >= MAX_SERIES:
+    def add(self, key: Key, values: Sequence[int], counters: Sequence[int]) -> bool:
+        """Add to one series; False when there are too many of them."""
+        gathered = self.series.get(key)
+        if gathered is None:
+            if len(self.series) >= MAX_SERIES:
                 return False
-            self._values[key] = [value]
-            return True
-        values.append(value)
-        if len(values) >= FOLD_AT:
-            self._folded.setdefault(key, Histogram()).add_all(values)
-            values.clear()
+            gathered = self.series[key] = Gathered()
+        gathered.add(values, counters)
         return True
-
-    def measurements(self) -> Iterator[tuple[Key, list[int], int, Histogram | None]]:
-        """Yield (key, values, failures, histogram of folded values or None) of each series."""
-        for key in self._values | self.failures:
-            yield key, self._values.get(key, []), self.failures.get(key, 0), self._folded.get(key)
 
 
 class _Paused(Trace):
     """Swallow measurements: what runs under it is django_perf's own work."""
 
-    def add(self, key: Key, value: int, failed: bool = False) -> None:
-        """Forget the measurement."""
+    def add(self, key: Key, values: Sequence[int], counters: Sequence[int] = ()) -> None:
+        """Forget them."""
+
+    def add_span(self, kind: str, name: str, started_ns: int, elapsed_ns: int) -> None:
+        """Forget it."""
 
 
 PAUSED = _Paused(0)

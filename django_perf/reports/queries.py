@@ -6,14 +6,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..db.fingerprint import shape_id
 from ..metrics.catalog import ENDPOINT_QUERY, QUERY, REQUEST
 from ..store.fresh import Labels
 from ..store.reader import Snapshot, Sum
-from ..store.series import hash_of
 from .report import Column, Report, Value
 from .window import Window
-
-_ID_LENGTH = 12
 
 
 @dataclass(slots=True)
@@ -29,7 +27,7 @@ class Statement:
     @property
     def id(self) -> str:
         """Return the stable name of the shape: the same on every machine and after every restart."""
-        return hash_of((QUERY.name, self.alias, self.sql))[:_ID_LENGTH]
+        return shape_id(self.alias, self.sql)
 
     def p95_ms(self) -> float:
         """Return the 95th percentile."""

@@ -10,11 +10,15 @@ from typing import NamedTuple
 
 from django.urls import ResolverMatch
 
+from ..conf import get_settings
 from ..metrics.aggregate import Key
 from ..metrics.catalog import EXCEPTION, KINDS, LOSS, REQUEST
 from ..metrics.endpoints import method_of, route_of, status_class
+from ..metrics.names import clean
 from ..metrics.recorder import Entry
+from ..metrics.statement import Run, Shape
 from ..metrics.trace import Trace
+from .remarkable import offer
 
 Scope = tuple[str, str]
 
@@ -47,27 +51,37 @@ def fold(rows: Iterable[Row]) -> Iterator[tuple[int, Entry]]:
         match = row[2]
         route = None if match is None else match.route
         groups.setdefault((int(row[0]) // 60, route, row[3], row[4]), []).append(row)
+    slow_ns = get_settings().slow_request_seconds * 1e9
     for (minute, *_), group in groups.items():
         first = Finished(*group[0])
         scope = route_of(first.match), method_of(first.method)
         for entry in _entries(group, (REQUEST.name, *scope, status_class(first.status)), scope):
             yield minute, entry
+        for entry in _keep(group, (clean(scope[0]), scope[1]), slow_ns):
+            yield minute, entry
 
 
 def _entries(group: list[Row], key: Key, scope: Scope) -> Iterator[Entry]:
     _, traces, _, _, statuses, elapsed_ns, cpu_ns, received, sent_bytes, aborted = zip(*group, strict=True)
-    statements: dict[Key, list[int]] = {}
+    statements: dict[Shape, list[Run]] = {}
     queries = query_ns = errors = 0
     for trace, status, is_aborted in zip(traces, statuses, aborted, strict=True):
-        for statement, taken_ns in trace.statements:
-            statements.setdefault(statement, []).append(taken_ns)
+        for shape, runs in trace.statements.items():
+            if shape in statements:
+                statements[shape] += runs
+            else:
+                statements[shape] = runs.copy()
+        if trace.watch is not None:
+            yield from _concluded(trace)
         if trace.more is not None or trace.error is not None or trace.dropped:
-            queries, query_ns = queries + trace.queries - len(trace.statements), query_ns + _folded_ns(trace)
+            queries, query_ns = queries + _folded(trace), query_ns + _folded_ns(trace)
             yield from _more(trace, scope)
         errors += trace.error is not None or (status >= 500 and not is_aborted)
     known = [taken_ns for taken_ns in cpu_ns if taken_ns >= 0]
-    queries += sum(map(len, statements.values()))
-    query_ns += sum(map(sum, statements.values()))
+    for shape, runs in statements.items():
+        _, _, taken, rows, _, _ = zip(*runs, strict=True)
+        queries, query_ns = queries + len(taken), query_ns + sum(taken)
+        yield (shape.key[0], *scope, *shape.key[1:]), [(one + 500) // 1000 for one in taken], (0, sum(rows)), None
     # In the order of catalog.REQUEST.counters.
     counters = (
         errors,
@@ -81,8 +95,30 @@ def _entries(group: list[Row], key: Key, scope: Scope) -> Iterator[Entry]:
         *_cache(traces),
     )
     yield key, [(taken_ns + 500) // 1000 for taken_ns in elapsed_ns], counters, None
-    for statement, taken in statements.items():
-        yield (statement[0], *scope, *statement[1:]), [(one + 500) // 1000 for one in taken], (), None
+
+
+def _concluded(trace: Trace) -> Iterator[Entry]:
+    """Let the watch add what it found; where it fails, the request counts all the same.
+
+    The failure is an entry like others: the recorder's lock is held, so nobody may be told.
+    """
+    try:
+        if trace.watch is not None:
+            trace.watch.conclude(trace)
+    except Exception as error:
+        yield (LOSS.name, "error", f"conclusion: {type(error).__name__}"), (1,), (), None
+
+
+def _keep(group: list[Row], scope: Scope, slow_ns: float) -> Iterator[Entry]:
+    """Offer those that were remarkable as examples."""
+    for row in group:
+        trace, elapsed_ns = row[1], row[5]
+        is_slow = elapsed_ns >= slow_ns
+        if is_slow or trace.watch is not None or trace.error is not None:
+            try:
+                offer(scope, trace, row[4], elapsed_ns, is_slow)
+            except Exception as error:
+                yield (LOSS.name, "error", f"example: {type(error).__name__}"), (1,), (), None
 
 
 def _cache(traces: Iterable[Trace]) -> tuple[int, int, int]:
@@ -92,6 +128,10 @@ def _cache(traces: Iterable[Trace]) -> tuple[int, int, int]:
         return 0, 0, 0
     hits, misses = sum([trace.cache_hits for trace in used]), sum([trace.cache_misses for trace in used])
     return hits, misses, sum([trace.cache_ns for trace in used]) // 1000
+
+
+def _folded(trace: Trace) -> int:
+    return trace.more.queries if trace.more else 0
 
 
 def _folded_ns(trace: Trace) -> int:
@@ -104,9 +144,9 @@ def _more(trace: Trace, scope: Scope) -> Iterator[Entry]:
         yield (EXCEPTION.name, *scope, trace.error), (1,), (), None
     if trace.dropped:
         yield (LOSS.name, "dropped", "series in one request"), (trace.dropped,), (), None
-    for key, values, failures, folded in trace.more.measurements() if trace.more else ():
+    for key, gathered in trace.more.series.items() if trace.more else ():
         full = (key[0], *scope, *key[1:]) if KINDS[key[0]].scoped else key
-        yield full, values, (failures,) if failures else (), folded
+        yield full, gathered.values, gathered.counters, gathered.folded
 
 
 def _number(length: object) -> int:

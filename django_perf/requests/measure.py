@@ -12,7 +12,9 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from ..conf import Settings
+from ..metrics.callsite import raised_at
 from ..metrics.endpoints import route_of
+from ..metrics.guard import count_fault
 from ..metrics.recorder import FOLD_AT, Recorder
 from ..metrics.trace import Trace, current
 from .headers import set_server_timing
@@ -54,7 +56,7 @@ class Meter:
         """Commit a request whose exception leaves the middleware chain; a worker told to stop counts as aborted."""
         is_error = isinstance(error, Exception)
         if is_error and trace.error is None:
-            trace.error = type(error).__qualname__
+            trace.error, trace.error_place = type(error).__qualname__, raised_at(error.__traceback__)
         self._commit(request, trace, perf_counter_ns() - trace.started_ns, 500, 0, not is_error)
 
     def _follow(self, request: HttpRequest, response: StreamingHttpResponse, trace: Trace) -> None:
@@ -77,6 +79,9 @@ class Meter:
             return
         if self._ignored and self._is_ignored(route_of(request.resolver_match)):
             return
+        if trace.watch is not None:
+            trace.watch.end(trace)
+        trace.let_go()
         cpu_ns = thread_time_ns() - trace.cpu_started_ns if trace.cpu_started_ns else -1
         received = request.META.get("CONTENT_LENGTH")
         match, method = request.resolver_match, request.method
@@ -97,6 +102,10 @@ def note_exception(**kwargs: object) -> None:
     trace, error = current.get(), sys.exc_info()[1]
     if trace is not None and error is not None:
         trace.error = type(error).__qualname__
+        try:
+            trace.error_place = raised_at(error.__traceback__)
+        except Exception as fault:
+            count_fault("exception", fault)
 
 
 def ignore_request() -> None:

@@ -47,6 +47,7 @@ class TimingMiddleware:
             return self._acall(request)
         try:
             trace = Trace(perf_counter_ns(), thread_time_ns())
+            trace.request = request
             recorder.running.add(trace)
         except Exception as fault:
             count_fault("start of a request", fault)
@@ -69,6 +70,7 @@ class TimingMiddleware:
         try:
             # No CPU time: coroutines share their thread.
             trace = Trace(perf_counter_ns())
+            trace.request = request
             recorder.running.add(trace)
         except Exception as fault:
             count_fault("start of a request", fault)

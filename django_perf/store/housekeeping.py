@@ -9,7 +9,7 @@ import time
 from ..exceptions import UnknownPayload
 from .compactor import compact
 from .lease import Holder
-from .models import Delta, Process, Rollup, Series
+from .models import Delta, Process, Rollup, Sample, Series
 from .retention import expire
 from .writer import own_connection
 
@@ -50,7 +50,7 @@ def clear(alias: str) -> None:
     holder = Holder(alias, f"clear:{socket.gethostname()}:{os.getpid()}")
     holder.take_over()
     with holder.change() as lease:
-        for model in (Delta, Rollup, Process, Series):
+        for model in (Delta, Rollup, Process, Sample, Series):
             model._base_manager.using(alias).all()._raw_delete(alias)
         lease.rolled = {}
     holder.release()

@@ -11,6 +11,8 @@ class Series(models.Model):
     key_hash = models.CharField(max_length=32, unique=True)
     kind = models.CharField(max_length=32)
     labels = models.TextField()
+    # A default of the database: workers of the version before know nothing of this column.
+    first_seen = models.IntegerField(default=0, db_default=0, help_text="Minute; 0 for what is older than this column.")
     last_seen = models.IntegerField(help_text="Minute, exact to an hour.")
 
     class Meta:
@@ -58,6 +60,29 @@ class Rollup(models.Model):
     bucket = models.IntegerField(help_text="First minute of the bucket.")
     shard = models.SmallIntegerField(help_text="Number of the series modulo SHARDS.")
     data = models.BinaryField()
+
+
+class Sample(models.Model):
+    """Keep a real example of what a series counts, for some days: `doc` is a timeline without any value from outside.
+
+    `series` and `endpoint` are hashes of (reason, *labels) and of (route, method); `lot` decides which examples stay,
+    beside the slowest of each series and hour.
+    """
+
+    series = models.CharField(max_length=32)
+    endpoint = models.CharField(max_length=32)
+    at = models.FloatField(help_text="Seconds since 1970.")
+    value = models.BigIntegerField(help_text="Microseconds.")
+    lot = models.FloatField()
+    bytes = models.IntegerField()
+    doc = models.JSONField()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["series", "at"], name="django_perf_sample_series"),
+            models.Index(fields=["endpoint", "at"], name="django_perf_sample_endpoint"),
+            models.Index(fields=["at"], name="django_perf_sample_at"),
+        ]
 
 
 class Process(models.Model):

@@ -10,6 +10,7 @@ from django.db.models import Min
 
 from ..metrics.catalog import KINDS
 from ..metrics.flusher import GIVE_UP_S
+from . import samples
 from .lease import NAME
 from .models import Delta, Lease, Process, Rollup, Series
 from .tiers import DAY, TIERS
@@ -23,7 +24,8 @@ def expire(alias: str, now: float | None = None) -> int:
     """Delete expired rows; returns how many. Safe to run twice, or by two processes at once."""
     now = time.time() if now is None else now
     minute = int(now) // 60
-    deleted = sum(_expire_tier(alias, tier, cutoff) for tier, cutoff in _cutoffs(alias, minute))
+    deleted = samples.trim(alias, now)
+    deleted += sum(_expire_tier(alias, tier, cutoff) for tier, cutoff in _cutoffs(alias, minute))
     # A flush may be repeated for an hour under its id: the row that remembers the id outlives that twice.
     old = Delta.objects.using(alias).filter(state=Delta.State.MERGED, taken__lt=now - 2 * GIVE_UP_S)
     deleted += _delete_chunks(alias, old)

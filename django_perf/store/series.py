@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from hashlib import blake2b
 from itertools import islice
 from typing import TypeVar
 
-from ..metrics.aggregate import Aggregate, Key, Table, merge_table
+from ..metrics.aggregate import Aggregate, Key, Table, hash_of, merge_table
 from ..metrics.cardinality import Cardinality
 from ..metrics.catalog import KINDS
 from .models import Series
@@ -18,11 +17,6 @@ from .tiers import DAY, HOUR
 _AT_ONCE = 500
 
 Item = TypeVar("Item")
-
-
-def hash_of(key: Key) -> str:
-    """Return the stable 128-bit name of a key; JSON delimits the labels, so no two keys share a text."""
-    return blake2b(json.dumps(key).encode(), digest_size=16).hexdigest()
 
 
 def key_of(series: Series) -> Key:
@@ -83,7 +77,8 @@ def _find(alias: str, hashes: Iterable[str]) -> dict[str, tuple[int, int]]:
 
 
 def _row(key: Key, minute: int) -> Series:
-    return Series(key_hash=hash_of(key), kind=key[0], labels=json.dumps(key[1:], ensure_ascii=False), last_seen=minute)
+    labels = json.dumps(key[1:], ensure_ascii=False)
+    return Series(key_hash=hash_of(key), kind=key[0], labels=labels, first_seen=minute, last_seen=minute)
 
 
 def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

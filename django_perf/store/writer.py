@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import IntegrityError, connections, transaction
+from django.db import DataError, IntegrityError, connections, transaction
 
 from ..metrics.batch import VERSION, Batch, pack
 from ..metrics.recorder import recorder
+from . import samples
 from .alias import store_alias
 from .models import Delta
 from .series import chunked
@@ -32,6 +33,7 @@ def write(batch: Batch) -> None:
             with transaction.atomic(using=alias):
                 for chunk in chunked(rows, _ROWS_AT_ONCE):
                     _insert(alias, chunk)
+                _insert_samples(alias, batch)
         except IntegrityError:
             if not Delta.objects.using(alias).filter(flush_id=batch.id).exists():
                 raise
@@ -71,6 +73,17 @@ def _rows(batch: Batch) -> Iterator[Delta]:
             levels=levels,
             payload=pack(table),
         )
+
+
+def _insert_samples(alias: str, batch: Batch) -> None:
+    """Insert the examples, or none of them: what no database takes must not keep the figures out."""
+    if not batch.samples:
+        return
+    try:
+        with transaction.atomic(using=alias):
+            samples.insert(alias, batch.samples)
+    except (DataError, ValueError) as error:
+        recorder.lost("dropped", f"an example cannot be stored: {type(error).__name__}", len(batch.samples))
 
 
 def _insert(alias: str, rows: list[Delta]) -> None:

@@ -23,10 +23,12 @@ import django
 django.setup()
 
 import psutil  # noqa: E402
+from django.db import connections  # noqa: E402
+from django.db.backends.utils import CursorWrapper  # noqa: E402
 from django.http import HttpRequest, HttpResponse  # noqa: E402
 from django.test import override_settings  # noqa: E402
 
-from django_perf.db.instrument import QueryTimer  # noqa: E402
+from django_perf.db.cursor import measured  # noqa: E402
 from django_perf.metrics.catalog import ENDPOINT_QUERY, REQUEST, Kind  # noqa: E402
 from django_perf.metrics.recorder import recorder  # noqa: E402
 from django_perf.middleware import TimingMiddleware  # noqa: E402
@@ -80,11 +82,12 @@ def headers(number: int) -> None:
 
 def statements(number: int) -> None:
     """Literals and names of tables are distinct; each comes once inside a request and once outside of any."""
-    timer, texts = QueryTimer("default", "postgresql"), count()
+    texts = count()
 
     def query(text: int) -> None:
+        cursor = measured(CursorWrapper, "default", "postgresql")(Refusing(text), connections["default"])
         with suppress(Refused):
-            timer(execute, f"SELECT {text} FROM table_{text:x} WHERE name = 'n{text}'", None, False, {"text": text})
+            cursor.execute(f"SELECT {text} FROM table_{text:x} WHERE name = 'n{text}'")
 
     def view(request: HttpRequest) -> HttpResponse:
         for _ in range(STATEMENTS_PER_REQUEST):
@@ -98,9 +101,17 @@ def statements(number: int) -> None:
         query(n)
 
 
-def execute(sql: str, params: object, many: bool, context: dict[str, int]) -> None:
-    if context["text"] % FAILURE_EVERY == 0:
-        raise Refused
+class Refusing:
+    """Stand for the cursor of a driver."""
+
+    rowcount = -1
+
+    def __init__(self, text: int) -> None:
+        self._text = text
+
+    def execute(self, sql: str) -> None:
+        if self._text % FAILURE_EVERY == 0:
+            raise Refused
 
 
 def totals(kind: Kind) -> dict[str, int]:

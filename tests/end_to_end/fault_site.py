@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 from asgiref.sync import async_to_sync
 from django.core.cache import cache
-from django.db import connection
+from django.db import connection, connections
 from django.test import AsyncClient, Client, override_settings
 
 from django_perf.compression import codecs, negotiation, padding, rules, tally, variants
-from django_perf.db import instrument
+from django_perf.db import instrument, shapes, watch
+from django_perf.metrics import callsite
 from django_perf.metrics.flusher import Flusher
 from django_perf.metrics.recorder import recorder
 from django_perf.store.writer import write
@@ -37,6 +38,8 @@ PATHS = (
     "/file",
     PROPAGATED,
 )
+# Asked for only where a function may have to do with it: it takes longer than all others together.
+LOOPS, LOOPED = "/loops", ("db.", "requests.", "metrics.")
 ASYNC_PATHS = ("/async", "/stream-async")
 # Asked for with each coding, for the functions of compression.
 CODED_PATHS = ("/", "/page", "/kept", "/pieces", "/broken-pieces")
@@ -46,6 +49,7 @@ OURS = {"X-Response-Time", "Server-Timing"}
 CODED = {"Content-Encoding", "Content-Length", "Vary", "ETag"}
 SETTINGS = {
     "SLOW_REQUEST_SECONDS": 1e-9,
+    "SLOW_QUERY_SECONDS": 0.005,
     "IGNORE_ROUTES": ["ignored"],
     "FLUSH_INTERVAL": 0.05,
     "COMPRESSION": {"VARIANT_CACHE": "default"},
@@ -76,14 +80,14 @@ class Site:
     def answers(self, fault: str = "") -> Iterator[tuple[str, Answer]]:
         """Request what a fault may change, each path once; all without one."""
         if not fault.startswith("compression."):
-            yield from self._plain_answers()
+            yield from self._plain_answers((*PATHS, LOOPS) if not fault or fault.startswith(LOOPED) else PATHS)
         if not fault or fault.startswith("compression."):
             yield from self._coded_answers()
 
-    def _plain_answers(self) -> Iterator[tuple[str, Answer]]:
+    def _plain_answers(self, paths: Sequence[str]) -> Iterator[tuple[str, Answer]]:
         """Request each path, each time from a recorder that must fold and wake its flusher."""
         forget_connection()
-        for path in PATHS:
+        for path in paths:
             recorder.is_asleep = True
             with override_settings(DEBUG_PROPAGATE_EXCEPTIONS=path == PROPAGATED):
                 yield path, answer_of(partial(self._client.get, path))
@@ -231,10 +235,19 @@ def headers_of(response) -> dict[str, str]:
 
 
 def forget_connection() -> None:
-    """Let the next query make a connection, put its timer on, and learn its shape."""
+    """Let the next query make a connection, have it instrumented, and learn shapes and places."""
     connection.close()
-    connection.execute_wrappers.clear()
-    instrument._remembered.clear()
+    raw = connections["default"]
+    for name in vars(raw).pop(instrument.MARK, ()):
+        vars(raw).pop(name, None)
+    # Not by their own methods, which may be what fails.
+    for known in shapes._by_alias.values():
+        known.known.clear()
+        known._named.clear()
+    watch._remedies.clear()
+    callsite._known.clear()
+    callsite._places.clear()
+    recorder.samples._won.clear()
 
 
 def compare(site: Site, expected: dict[str, Answer], name: str, result: Result) -> None:

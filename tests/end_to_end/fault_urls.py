@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 
-from django.db import DatabaseError, connection
+from django.contrib.contenttypes.models import ContentType
+from django.db import DatabaseError, connection, transaction
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse
+from django.template import engines
 from django.urls import path
 
 from django_perf import timed
@@ -27,6 +30,26 @@ def failing_query(request):
             cursor.execute("SELECT nothing FROM nowhere")
         except DatabaseError as error:
             return urls.HttpResponse(type(error).__name__)
+
+
+def loops(request):
+    """Do all with the database that is worth a closer look."""
+    for number in range(20):
+        ContentType.objects.filter(pk=number).count()
+    ContentType.objects.filter(pk=0).count()
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(0.006)")
+        cursor.execute("SELECT generate_series(1, 1100)")
+        cursor.executemany("SELECT %s", [(1,), (2,)])
+        cursor.callproc("lower", ["X"])
+        cursor.fetchall()
+    with transaction.atomic(), connection.chunked_cursor() as cursor, suppress(DatabaseError):
+        cursor.execute("SELECT 1 / (3 - x) FROM generate_series(1, 5) AS t(x)")
+        cursor.fetchmany(9)
+    engines["django"].from_string("{% for kind in kinds %}{{ kind.pk }}{% endfor %}").render(
+        {"kinds": ContentType.objects.filter(pk=0)}
+    )
+    return urls.fine(request)
 
 
 def file(request):
@@ -69,6 +92,7 @@ urlpatterns = [
     path("status/<int:code>", urls.status),
     path("queries/<int:count>", urls.queries),
     path("failing-query", failing_query),
+    path("loops", loops),
     path("user", urls.user),
     path("blocks", blocks),
     path("stream", urls.stream, {"fails": False}),

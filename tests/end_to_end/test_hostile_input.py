@@ -12,12 +12,14 @@ from contextlib import suppress
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.db import connections
+from django.db.backends.utils import CursorWrapper
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import ResolverMatch
 
 from django_perf import timed
-from django_perf.db.instrument import QueryTimer
+from django_perf.db.cursor import measured
 from django_perf.metrics.names import clean
 from django_perf.metrics.recorder import recorder
 from django_perf.middleware import TimingMiddleware
@@ -78,14 +80,21 @@ def admin():
 def use_as_every_name(name):
     """Use `name` as a route, as an exception's class, in SQL that works and that fails, and as a block."""
     error = type(name.encode("utf-8", "replace").decode().replace("\x00", "\x01"), (Exception,), {})
-    timer = QueryTimer("default", "postgresql")
+
+    class Driver:
+        rowcount = -1
+
+        def execute(self, sql):
+            if sql.startswith("UPDATE"):
+                raise ZeroDivisionError
 
     def view(request):
+        cursor = measured(CursorWrapper, "default", "postgresql")(Driver(), connections["default"])
         request.resolver_match = ResolverMatch(view, (), {}, route=name)
         with timed(name):
-            timer(lambda *args: None, f"SELECT {name}", None, False, {})
+            cursor.execute(f"SELECT {name}")
         with suppress(ZeroDivisionError):
-            timer(lambda *args: 1 / 0, f"UPDATE {name}", None, False, {})
+            cursor.execute(f"UPDATE {name}")
         if request.method == "POST":
             raise error
         return HttpResponse()

@@ -39,8 +39,8 @@ def expand(rows):
     """Do what a feature does with its finished requests, one by one."""
     for at, trace, key in rows:
         yield int(at) // 60, (key, (5,), (0,) * 8, None)
-        for own_key, values, failures, folded in trace.more.measurements() if trace.more else ():
-            yield int(at) // 60, (own_key, values, (failures,) if failures else (), folded)
+        for own_key, gathered in trace.more.series.items() if trace.more else ():
+            yield int(at) // 60, (own_key, gathered.values, gathered.counters, gathered.folded)
 
 
 def counts(recorder):
@@ -113,9 +113,10 @@ def test_statements_outside_a_request_have_a_name_of_their_own(recorder):
 def test_a_request_with_thousands_of_statements_keeps_their_histogram_only(recorder):
     trace = Trace(0)
     for _ in range(3 * TRACE_FOLD_AT + 7):
-        trace.add(("block", "b"), 10, failed=True)
-    ((_, values, failures, folded),) = trace.more.measurements()
-    assert (len(values), folded.count, failures) == (7, 3 * TRACE_FOLD_AT, 3 * TRACE_FOLD_AT + 7)
+        trace.add(("block", "b"), (10,), (1,))
+    (gathered,) = trace.more.series.values()
+    assert (len(gathered.values), gathered.folded.count) == (7, 3 * TRACE_FOLD_AT)
+    assert gathered.counters == [3 * TRACE_FOLD_AT + 7]
     finish(recorder, trace)
     recorder.fold()
     assert counts(recorder)[("block", "b")] == 3 * TRACE_FOLD_AT + 7
@@ -124,7 +125,7 @@ def test_a_request_with_thousands_of_statements_keeps_their_histogram_only(recor
 def test_names_without_end_in_one_request_are_counted_as_dropped(recorder):
     trace = Trace(0)
     for number in range(MAX_SERIES + 5):
-        trace.add(("block", str(number)), 1)
+        trace.add(("block", str(number)), (1,))
     assert trace.dropped == 5
     finish(recorder, trace)
     recorder.fold()

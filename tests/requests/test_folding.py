@@ -5,8 +5,8 @@ from types import SimpleNamespace
 from django_perf.metrics.catalog import REQUEST
 from django_perf.metrics.trace import FOLD_AT, Trace
 from django_perf.requests.folding import fold
+from tests.metrics.statements import SELECT, execute
 
-SELECT = ("endpoint_query", "default", "SELECT ?")
 QUERIES = slice(REQUEST.counters.index("queries"), REQUEST.counters.index("db_us") + 1)
 CACHE = slice(REQUEST.counters.index("cache_hits"), REQUEST.counters.index("cache_us") + 1)
 
@@ -46,19 +46,16 @@ def test_two_statuses_of_a_class_are_two_entries_of_one_series():
 
 
 def test_statements_are_grouped_by_shape_and_counted_for_the_request():
-    first, second = Trace(0), Trace(0)
-    first.statements += [(SELECT, 1_400), (SELECT, 2_600)]
-    second.statements += [(SELECT, 9_000)]
+    first, second = execute(Trace(0), 1_400, 2_600, rows=2), execute(Trace(0), 9_000)
     found = folded(row(first), row(second))
-    assert found[1, ("endpoint_query", "shop", "GET", "default", "SELECT ?")] == ([1, 3, 9], (), None)
+    assert found[1, ("endpoint_query", "shop", "GET", "default", "SELECT ?")] == ([1, 3, 9], (0, 4), None)
     assert found[1, ("request", "shop", "GET", "2xx")][1][QUERIES] == (3, 13)
 
 
 def test_statements_that_were_folded_in_the_request_count_too():
-    trace = Trace(0)
-    trace.statements += [(SELECT, 2_000)] * FOLD_AT
-    trace.fold_statements()
-    trace.statements += [(SELECT, 4_000)]
+    trace = execute(Trace(0), *[2_000] * FOLD_AT)
+    trace.fold_runs(SELECT)
+    execute(trace, 4_000)
     entries = [entry for _, entry in fold([row(trace)])]
     counts = sum(len(entry[1]) + (entry[3].count if entry[3] else 0) for entry in entries if entry[0][0] != "request")
     assert counts == FOLD_AT + 1
@@ -75,8 +72,7 @@ def test_what_caches_did_is_added_up_over_the_requests_that_asked_them():
 
 def test_a_failed_statement_is_an_error_of_its_series():
     trace = Trace(0)
-    trace.statements.append((SELECT, 1_000))
-    trace.fail(SELECT)
+    trace.add_statement(SELECT.key, 1_000, errors=1)
     entries = [entry for _, entry in fold([row(trace)]) if entry[0][0] == "endpoint_query"]
     assert sum(len(values) for _, values, _, _ in entries) == 1
     assert sum(sum(counters) for _, _, counters, _ in entries) == 1
@@ -85,11 +81,11 @@ def test_a_failed_statement_is_an_error_of_its_series():
 def test_exceptions_blocks_and_drops_have_entries_of_their_own():
     trace = Trace(0)
     trace.error, trace.dropped = "LookupError", 3
-    trace.add(("block", "import"), 50, failed=True)
+    trace.add(("block", "import"), (50,), (1,))
     found = folded(row(trace, status=500))
     assert found[1, ("exception", "shop", "GET", "LookupError")][0] == (1,)
     assert found[1, ("loss", "dropped", "series in one request")][0] == (3,)
-    assert found[1, ("block", "import")] == ([50], (1,), None)
+    assert found[1, ("block", "import")] == ([50], [1], None)
     assert found[1, ("request", "shop", "GET", "5xx")][1][0] == 1
 
 
