@@ -37,3 +37,11 @@ class PoolClosed(PoolError):
 
 class CacheUnavailable(PerfError):
     """Report a level of the cache that cannot do what only it can: count, or tell whether a key is new."""
+
+
+class Unexplainable(PerfError):
+    """Refuse to explain a statement; `code` is the database's own reason, where that has refused it."""
+
+    def __init__(self, reason: str, code: str = "") -> None:
+        super().__init__(reason)
+        self.code = code

@@ -11,12 +11,17 @@ from ..store.reader import Snapshot, consistent
 from .blocks import BLOCKS
 from .cache import CACHE_KEYS, CACHE_PROCESSES, CACHES
 from .compression import COMPRESSION_OUTCOMES, COMPRESSIONS
+from .exceptions import EXCEPTIONS
+from .findings import FINDINGS
 from .health import Health, health
 from .pool import POOL_PROCESSES, POOLS
 from .process import PROCESSES
 from .queries import QUERIES
+from .query_errors import QUERY_ERRORS
 from .report import Report, Table
 from .requests import REQUESTS
+from .samples import SAMPLES
+from .transactions import TRANSACTIONS
 from .window import Window, moment
 
 REPORTS: dict[str, Report[Any]] = {
@@ -24,6 +29,11 @@ REPORTS: dict[str, Report[Any]] = {
     for report in (
         REQUESTS,
         QUERIES,
+        QUERY_ERRORS,
+        FINDINGS,
+        TRANSACTIONS,
+        EXCEPTIONS,
+        SAMPLES,
         BLOCKS,
         PROCESSES,
         POOLS,

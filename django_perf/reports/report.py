@@ -15,7 +15,9 @@ Value = str | int | float | None
 
 @dataclass(frozen=True)
 class Column(Generic[Row]):
-    """Describe one column. `unit` is us, ms, bytes, ratio, per_s, percent, s, count or text and decides the formatting.
+    """Describe one column. `unit` is us, ms, bytes, ratio, per_s, percent, s, count, number, id, text or time.
+
+    It decides the formatting; a time is an ISO text in UTC.
 
     `is_late` marks a value that needs the report's `enrich` step; `is_detail` one that a narrow page leaves out.
     """

@@ -19,7 +19,7 @@ def text_of(value: Value, unit: str) -> str:
     if value is None:
         return "–"
     if isinstance(value, str):
-        return value
+        return value[:16].replace("T", " ") if unit == "time" else value
     return _FORMATS.get(unit, _plain)(float(value))
 
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 from django.db.models import Q
 
 from ..exceptions import DamagedPayload, StoreBusy, UnknownPayload
+from ..metrics.aggregate import hash_of
 from ..metrics.catalog import Kind
 from ..metrics.frame import COUNT, COUNTERS, MAX, SUM, Frame, Stack, column
 from ..metrics.histogram import Histogram
@@ -20,6 +21,7 @@ from .fresh import Fresh, Labels, Parts
 from .lease import NAME
 from .models import Delta, Lease, Rollup, Series
 from .rows import shard_of, split_row
+from .series import chunked
 from .tiers import TIERS, Segment, floor, segments
 
 Answer = TypeVar("Answer")
@@ -155,6 +157,24 @@ class Snapshot:
         for _, minute, parts in self._read(kind, span, wanted, step):
             found[floor(minute, step)].add(parts)
         return list(found.items())
+
+    def seen(self, kind: Kind, wanted: Iterable[Labels]) -> dict[Labels, tuple[int, int]]:
+        """Return the first and the last minute of some series, of all time; the last is exact to an hour.
+
+        0 for the first of a series that is older than the knowledge of it.
+        """
+        found: dict[Labels, tuple[int, int]] = {}
+        hashes = {hash_of((kind.name, *labels)): labels for labels in wanted}
+        for chunk in chunked(hashes, _BUCKETS_AT_ONCE):
+            rows = Series.objects.using(self.alias).filter(key_hash__in=chunk)
+            for key_hash, first, last in rows.values_list("key_hash", "first_seen", "last_seen"):
+                found[hashes[key_hash]] = first, last
+        own = set(hashes.values())
+        for labels, minute, _ in self._fresh.series(kind, 0, 2**31):
+            if labels in own:
+                first, last = found.get(labels, (minute, minute))
+                found[labels] = min(first, minute), max(last, minute)
+        return found
 
     def _read(self, kind: Kind, span: Range, wanted: Wanted | None, step: int | None = None) -> Iterator[Found]:
         """Yield rollups, in buckets that fit into `step`, then what waits."""
