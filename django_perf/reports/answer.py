@@ -11,6 +11,7 @@ from ..store.reader import Snapshot, consistent
 from .blocks import BLOCKS
 from .cache import CACHE_KEYS, CACHE_PROCESSES, CACHES
 from .compression import COMPRESSION_OUTCOMES, COMPRESSIONS
+from .database import DATABASE, DATABASE_INDEXES, DATABASE_SESSIONS, DATABASE_STATEMENTS, DATABASE_TABLES
 from .exceptions import EXCEPTIONS
 from .findings import FINDINGS
 from .health import Health, health
@@ -43,6 +44,11 @@ REPORTS: dict[str, Report[Any]] = {
         CACHE_PROCESSES,
         COMPRESSIONS,
         COMPRESSION_OUTCOMES,
+        DATABASE,
+        DATABASE_TABLES,
+        DATABASE_INDEXES,
+        DATABASE_SESSIONS,
+        DATABASE_STATEMENTS,
     )
 }
 

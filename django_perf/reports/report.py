@@ -48,7 +48,8 @@ class Report(Generic[Row]):
     """Declare a report. `order` is the column it is sorted by, largest first unless it is text.
 
     `enrich` completes rows with what is too dear to read for those that the limit cuts off. Quantiles are worked out
-    for the rows that are shown only, unless the order asks for them.
+    for the rows that are shown only, unless the order asks for them. `is_live` marks one that asks the monitored
+    databases themselves: it is answered only where it is named.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Report(Generic[Row]):
     columns: tuple[Column[Row], ...]
     rows: Callable[[Snapshot, Window], list[Row]]
     enrich: Callable[[Snapshot, Window, list[Row]], None] | None = None
+    is_live: bool = False
     totals: Callable[[Snapshot, Window, list[Row]], Mapping[str, Value]] = lambda snapshot, window, rows: {}
 
     def column(self, name: str) -> Column[Row]:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db.models import Q
 
@@ -114,6 +114,8 @@ class Snapshot:
     def __init__(self, alias: str, rolled: dict[str, int]) -> None:
         self.alias = alias
         self.unread = 0
+        # What reports have found elsewhere, for the others of the same answer.
+        self.kept: dict[str, Any] = {}
         self._rolled = {int(tier): int(minute) for tier, minute in rolled.items()}
         self._sums: dict[tuple[str, Range], dict[Labels, Sum]] = {}
         self._known_names: dict[str, dict[int, Labels]] = {}
