@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -75,12 +75,18 @@ class Answer:
         }
 
 
-def answer(names: Iterable[str], window: Window, sort: str | None = None, limit: int | None = None) -> Answer:
-    """Read the named reports; `sort` applies to those that have such a column, the others keep their own order.
+def answer(
+    names: Iterable[str],
+    window: Window,
+    sort: str | None = None,
+    limit: int | None = None,
+    known: Mapping[str, Report[Any]] = REPORTS,
+) -> Answer:
+    """Read the named reports of those that are known; `sort` applies to those that have such a column.
 
-    Raises KeyError when none has it.
+    The others keep their own order. Raises KeyError when none has it.
     """
-    reports = [REPORTS[name] for name in names]
+    reports = [known[name] for name in names]
     fitting = [one.name for one in reports if sort in {column.name for column in one.columns}]
     if sort is not None and not fitting:
         reports[0].column(sort)

@@ -13,7 +13,7 @@ from ..db.health.facts import Facts, Index, ServerStatement, Session, Table, fac
 from ..db.plans.models import models_by_table
 from ..metrics.catalog import QUERY
 from ..store.reader import Snapshot, Sum
-from .report import Column, Report, Value
+from .report import Column, Report
 from .window import Window
 
 _KEPT = "database facts"
@@ -45,14 +45,10 @@ def vitals(snapshot: Snapshot, window: Window) -> list[Vital]:
     return sorted(found, key=lambda vital: checks.STATES.index(vital.state))
 
 
-def _urgency(vital: Vital) -> Value:
-    return len(checks.STATES) - checks.STATES.index(vital.state)
-
-
 DATABASE = Report[Vital](
     name="database",
     title="Databases",
-    order="urgency",
+    order="",
     is_live=True,
     rows=vitals,
     columns=(
@@ -62,7 +58,6 @@ DATABASE = Report[Vital](
         Column("what", "What", "text", lambda row: row.what),
         Column("value", "Value", "text", lambda row: row.value),
         Column("advice", "Advice", "text", lambda row: row.advice),
-        Column("urgency", "Urgency", "count", _urgency, is_detail=True),
     ),
 )
 

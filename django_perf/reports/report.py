@@ -45,7 +45,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Report(Generic[Row]):
-    """Declare a report. `order` is the column it is sorted by, largest first unless it is text.
+    """Declare a report. `order` is the column it is sorted by, largest first unless it is text; "" leaves them as read.
 
     `enrich` completes rows with what is too dear to read for those that the limit cuts off. Quantiles are worked out
     for the rows that are shown only, unless the order asks for them. `is_live` marks one that asks the monitored
@@ -72,12 +72,13 @@ class Report(Generic[Row]):
     def table(self, snapshot: Snapshot, window: Window, sort: str | None = None, limit: int | None = None) -> Table:
         """Read, sort, cut and work out the columns."""
         rows = self.rows(snapshot, window)
-        by = self.column(sort or self.order)
-        if by.is_late:
+        by = self.column(sort or self.order) if sort or self.order else None
+        if by is not None and by.is_late:
             self._complete(snapshot, window, rows)
-        rows.sort(key=lambda row: _sort_key(by.value(row)))
+        if by is not None:
+            rows.sort(key=lambda row: _sort_key(by.value(row)))
         shown = rows[:limit]
-        if not by.is_late:
+        if by is None or not by.is_late:
             self._complete(snapshot, window, shown)
         return Table(
             name=self.name,

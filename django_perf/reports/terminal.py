@@ -16,17 +16,22 @@ _TEXT_WIDTH, _LEAST_TEXT_WIDTH = 60, 24
 _GAP = 3
 
 
-def print_answer(result: Answer, out: Any) -> None:
-    """Print all tables of `result` to `out`, a file-like object."""
+def console_for(out: Any) -> Any:
+    """Return a console that writes to `out`, a file-like object: plainly and widely unless that is a terminal."""
     from rich.console import Console
 
     is_terminal = bool(getattr(out, "isatty", lambda: False)())
-    console = Console(file=out, force_terminal=is_terminal, width=None if is_terminal else _WIDE, highlight=False)
-    for part in _parts(result, console.width):
+    return Console(file=out, force_terminal=is_terminal, width=None if is_terminal else _WIDE, highlight=False)
+
+
+def print_answer(result: Answer, out: Any, is_overview: bool = False) -> None:
+    """Print all tables of `result` to `out`; an overview leaves out the empty ones, and names them."""
+    console = console_for(out)
+    for part in _parts(result, console.width, is_overview):
         console.print(part)
 
 
-def watch(read: Callable[[], Answer], every_s: float) -> None:
+def watch(read: Callable[[], Answer], every_s: float, is_overview: bool = False) -> None:
     """Redraw the tables until Ctrl-C."""
     from rich.console import Console, Group
     from rich.live import Live
@@ -35,19 +40,23 @@ def watch(read: Callable[[], Answer], every_s: float) -> None:
     with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
         try:
             while True:
-                live.update(Group(*_parts(read(), console.width)), refresh=True)
+                live.update(Group(*_parts(read(), console.width, is_overview)), refresh=True)
                 time.sleep(every_s)
         except KeyboardInterrupt:
             return
 
 
-def _parts(result: Answer, width: int) -> Iterable[Any]:
+def _parts(result: Answer, width: int, is_overview: bool) -> Iterable[Any]:
     from rich.text import Text
 
     since, until = (f"{moment:%Y-%m-%d %H:%M}" for moment in (result.window.since, result.window.until))
     yield Text(f"{since} to {until} UTC, last flush {result.health.last_flush or 'never'}", style="dim")
+    empty = [table.title for table in result.tables.values() if not table.rows]
     for table in result.tables.values():
-        yield from _draw(table, width)
+        if table.rows or not is_overview:
+            yield from _draw(table, width)
+    if is_overview and empty:
+        yield Text(f"\nNothing was measured in this time of: {', '.join(empty)}\n", style="dim")
     yield _health_line(result)
 
 

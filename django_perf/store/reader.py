@@ -160,6 +160,15 @@ class Snapshot:
             found[floor(minute, step)].add(parts)
         return list(found.items())
 
+    def find(self, kind: Kind, prefix: str) -> Labels | None:
+        """Return the labels of the series of `kind` whose hash begins with `prefix`, None when there is none."""
+        rows = Series.objects.using(self.alias).filter(kind=kind.name, key_hash__startswith=prefix)
+        labels = rows.values_list("labels", flat=True).first()
+        if labels is not None:
+            return tuple(json.loads(labels))
+        fresh = (labels for labels, _, _ in self._fresh.series(kind, 0, 2**31))
+        return next((labels for labels in fresh if hash_of((kind.name, *labels)).startswith(prefix)), None)
+
     def seen(self, kind: Kind, wanted: Iterable[Labels]) -> dict[Labels, tuple[int, int]]:
         """Return the first and the last minute of some series, of all time; the last is exact to an hour.
 

@@ -12,11 +12,12 @@ from functools import wraps
 
 from django.conf import settings
 from django.core.cache import cache
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models import Value
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 
 from example_project.shop.errors import error_response
-from example_project.shop.models import Review
+from example_project.shop.models import Category, Product, Review
 
 ALL = "all"
 MEGABYTE = 2**20
@@ -92,6 +93,31 @@ def n_plus_one(request: HttpRequest) -> HttpResponse:
     count = int(number(request, "n", 50, 500))
     reviews = Review.objects.order_by("id")[:count]
     return JsonResponse({"items": [{"product": review.product.name, "rating": review.rating} for review in reviews]})
+
+
+@planted("chatty")
+def chatty(request: HttpRequest) -> HttpResponse:
+    """Send `?n=` queries, no two of which are alike."""
+    count = int(number(request, "n", 40, 200))
+    found = [Product.objects.annotate(**{f"n{n}": Value(n)}).values_list(f"n{n}").first() for n in range(count)]
+    return JsonResponse({"queries": len(found)})
+
+
+@planted("unbounded")
+def unbounded(request: HttpRequest) -> HttpResponse:
+    """Fetch every product to count them; `?below=` is the largest id that is fetched."""
+    below = number(request, "below", 2_000, 20_000)
+    return JsonResponse({"products": len([product.name for product in Product.objects.filter(id__lte=below)])})
+
+
+@planted("held-transaction")
+def held_transaction(request: HttpRequest) -> HttpResponse:
+    """Open a transaction and wait `?ms=` milliseconds for something else."""
+    ms = number(request, "ms", 150, 2_000)
+    with transaction.atomic():
+        Category.objects.first()
+        time.sleep(ms / 1000)
+    return JsonResponse({"held_ms": ms})
 
 
 @planted("leak")

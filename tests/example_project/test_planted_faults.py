@@ -10,7 +10,10 @@ from example_project.shop import checks, faults
 from example_project.shop.models import Review
 
 pytestmark = pytest.mark.usefixtures("_no_leak")
-NAMES = ["slow", "slow-sql", "n-plus-one", "leak", "error", "big", "cold-burst"]
+NAMES = [
+    *("slow", "slow-sql", "n-plus-one", "chatty", "unbounded", "held-transaction"),
+    *("leak", "error", "big", "cold-burst"),
+]
 
 
 @pytest.fixture
@@ -26,17 +29,17 @@ def naps(monkeypatch):
     return taken
 
 
-def test_there_are_seven_faults():
+def test_there_are_ten_faults():
     assert list(faults.FAULTS) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_fault_is_a_404_unless_it_is_named(shop, settings, name, naps):
     settings.SHOP_FAULTS = frozenset(NAMES) - {name}
-    assert shop.get(f"/{name}?ms=0&s=0&kb=0&n=0").status_code == 404
+    assert shop.get(f"/{name}?ms=0&s=0&kb=0&n=0&below=0").status_code == 404
     for names in ({name}, {"all"}):
         settings.SHOP_FAULTS = frozenset(names)
-        assert shop.get(f"/{name}?ms=0&s=0&kb=0&n=0").status_code == (500 if name == "error" else 200)
+        assert shop.get(f"/{name}?ms=0&s=0&kb=0&n=0&below=0").status_code == (500 if name == "error" else 200)
 
 
 @pytest.mark.usefixtures("_all_faults")
@@ -70,6 +73,29 @@ def test_n_plus_one_asks_51_times_for_50_reviews(shop, make_product, django_asse
     Review.objects.bulk_create(Review(product=product, author="Ada", rating=5) for _ in range(60))
     with django_assert_num_queries(51):
         assert len(shop.get("/n-plus-one").json()["items"]) == 50
+
+
+@pytest.mark.usefixtures("_all_faults")
+def test_chatty_sends_forty_different_queries(shop, make_product, django_assert_num_queries):
+    make_product()
+    with django_assert_num_queries(40) as queries:
+        assert shop.get("/chatty").json() == {"queries": 40}
+    assert len({query["sql"] for query in queries.captured_queries}) == 40
+
+
+@pytest.mark.usefixtures("_all_faults")
+def test_unbounded_fetches_all_of_them(shop, make_product, django_assert_num_queries):
+    products = [make_product() for _ in range(3)]
+    with django_assert_num_queries(1):
+        assert shop.get(f"/unbounded?below={products[1].pk}").json() == {"products": 2}
+
+
+@pytest.mark.usefixtures("_all_faults")
+def test_the_held_transaction_waits_inside(shop, naps, django_assert_num_queries):
+    with django_assert_num_queries(3) as queries:
+        assert shop.get("/held-transaction").json() == {"held_ms": 150}
+    assert "SAVEPOINT" in queries.captured_queries[0]["sql"]
+    assert naps == [0.15]
 
 
 @pytest.mark.usefixtures("_all_faults")

@@ -23,7 +23,7 @@ def shop(request):
         series(REQUEST, ("/list", "GET", "5xx"), [1_000] * 2),
         series(REQUEST, ("/item", "GET", "2xx"), [1_000] * 4),
         series(REQUEST, ("/idle", "GET", "2xx"), [1_000] * 100),
-        series(ENDPOINT_QUERY, ("/list", "GET", "default", "SELECT 1"), [2_000] * 24, errors=1),
+        series(ENDPOINT_QUERY, ("/list", "GET", "default", "SELECT 1"), [2_000] * 24, errors=1, rows=64),
         series(ENDPOINT_QUERY, ("/item", "GET", "default", "SELECT 1"), [5_000] * 8),
         series(ENDPOINT_QUERY, ("/item", "GET", "replica", "SELECT 1"), [1_000] * 4),
         series(ENDPOINT_QUERY, (NO_REQUEST, "-", "default", "SELECT 2"), [70_000]),
@@ -35,7 +35,7 @@ def shop(request):
 def test_a_statement_is_the_sum_over_its_endpoints(shop):
     rows = {(row["alias"], row["sql"]): row for row in table_of("queries").rows}
     row = rows["default", "SELECT 1"]
-    assert {name: row[name] for name in row if name not in {"id", "p95_ms"}} == {
+    assert {name: row[name] for name in row if name not in {"id", "p50_ms", "p95_ms", "p99_ms"}} == {
         "sql": "SELECT 1",
         "alias": "default",
         "total_ms": 88,
@@ -44,9 +44,13 @@ def test_a_statement_is_the_sum_over_its_endpoints(shop):
         "mean_ms": 2.75,
         "max_ms": 5,
         "calls_per_request": 2,
+        "rows_per_call": 2,
+        "share": 5.5,
         "endpoints": 2,
+        "first_seen": "2024-10-04T00:00+00:00",
+        "last_seen": "2024-10-04T00:00+00:00",
     }
-    assert row["p95_ms"] == pytest.approx(5, rel=0.02)
+    assert [row[name] for name in ("p50_ms", "p95_ms", "p99_ms")] == pytest.approx([2, 5, 5], rel=0.02)
     assert rows["replica", "SELECT 1"]["calls_per_request"] == 1
 
 

@@ -10,9 +10,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 
+from ...advisor.report import REPORTS
 from ...exceptions import PerfError
 from ...metrics.recorder import recorder
-from ...reports.answer import REPORTS, Answer, answer
+from ...reports.answer import Answer, answer
 from ...reports.report import Table, Value
 from ...reports.terminal import print_answer, watch
 from ...reports.window import PRESETS, last
@@ -26,12 +27,17 @@ class Command(BaseCommand):
 
     help = (
         "Show what django_perf has measured. Examples: perfstats --since 1h; perfstats requests --sort p95_ms; "
-        "perfstats queries --limit 5; perfstats --format json; perfstats --watch."
+        "perfstats queries --limit 5; perfstats advice; perfstats database; perfstats --format json; perfstats --watch."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the arguments."""
-        parser.add_argument("report", nargs="?", choices=sorted(REPORTS), help="One report; without it: all.")
+        parser.add_argument(
+            "report",
+            nargs="?",
+            choices=sorted(REPORTS),
+            help="One report; without it all, but those that ask the databases themselves: advice, database...",
+        )
         parser.add_argument("--since", default="5m", help=f"Time range: {', '.join(PRESETS)} or the like (5m).")
         parser.add_argument("--sort", metavar="COLUMN", help="Column to sort by, largest first.")
         parser.add_argument("--limit", type=int, metavar="N", help="Rows per report (table: 20, else all).")
@@ -45,28 +51,28 @@ class Command(BaseCommand):
         if options["limit"] is not None and options["limit"] < 1:
             raise CommandError(f"--limit {options['limit']} shows nothing; give 1 or more")
         if options["watch"]:
-            watch(lambda: self._answer(options), _WATCH_EVERY_S)
+            watch(lambda: self._answer(options), _WATCH_EVERY_S, is_overview=not options["report"])
         else:
-            self._print(self._answer(options), options["format"])
+            self._print(self._answer(options), options["format"], is_overview=not options["report"])
 
     def _answer(self, options: dict[str, Any]) -> Answer:
-        names = [options["report"]] if options["report"] else list(REPORTS)
+        names = [options["report"]] if options["report"] else [one.name for one in REPORTS.values() if not one.is_live]
         limit = options["limit"] or (20 if options["format"] == "table" else None)
         try:
             with recorder.paused():
-                return answer(names, last(options["since"], time.time()), options["sort"], limit)
+                return answer(names, last(options["since"], time.time()), options["sort"], limit, REPORTS)
         except (KeyError, ValueError, PerfError) as error:
             raise CommandError(str(error.args[0])) from error
         except DatabaseError as error:
             raise CommandError(f"the store cannot be read: {type(error).__name__}; has `migrate` been run?") from error
 
-    def _print(self, result: Answer, format_: str) -> None:
+    def _print(self, result: Answer, format_: str, is_overview: bool) -> None:
         if format_ == "json":
             self.stdout.write(json.dumps(result.as_dict(), indent=2, allow_nan=False))
         elif format_ == "csv":
             self._print_csv(result.tables.values())
         else:
-            print_answer(result, self.stdout)
+            print_answer(result, self.stdout, is_overview)
 
     def _print_csv(self, tables: Any) -> None:
         """Write one CSV per report, parted by an empty line; its header tells which it is."""

@@ -123,9 +123,10 @@ def test_an_index_that_does_something_else_is_no_duplicate(definition):
 
 
 def test_an_index_whose_building_failed_is_told(images):
-    with pytest.raises(psycopg2.Error), session() as other:
+    with session() as other:
         other.autocommit = True
-        other.cursor().execute("CREATE UNIQUE INDEX CONCURRENTLY broken ON product_images (url)")
+        with pytest.raises(psycopg2.Error):
+            other.cursor().execute("CREATE UNIQUE INDEX CONCURRENTLY broken ON product_images (url)")
     try:
         vital = told("invalid index")["broken"]
         assert vital.state == ACT

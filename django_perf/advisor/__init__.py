@@ -1,0 +1,1 @@
+"""Say what to do, with the figures that say so."""

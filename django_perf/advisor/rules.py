@@ -1,0 +1,150 @@
+"""Judge what was measured: each rule is one function over the rows of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from ..db import findings as found
+from ..db.fingerprint import shape_id
+from ..db.health import checks
+from ..reports.database import vitals
+from ..reports.findings import Finding, findings
+from ..reports.queries import statements
+from ..reports.requests import endpoint_totals, endpoints
+from ..reports.text import short_sql
+from ..reports.window import Window
+from ..store.reader import Snapshot
+from .advice import HIGH, LOW, MEDIUM, Advice
+
+Rule = Callable[[Snapshot, Window], Iterator[Advice]]
+
+# Of the time of an endpoint, or of all databases.
+_MUCH, _MOST = 0.1, 0.3
+_SLOW_MS = 20.0
+_CHATTY = 30
+_SHOWN_SQL = 120
+
+
+def n_plus_one(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
+    """Find one query for each row of another."""
+    for row in _findings(snapshot, window, found.N_PLUS_ONE):
+        share = row.share() or 0.0
+        evidence = (
+            f"{_endpoint(row)} sends one query {row.per_request('calls'):,.0f} times a request, {_each_ms(row)} of it "
+            f"({share:.0%} of its time), at {row.place}: {_sql(row.sql)}"
+        )
+        severity = HIGH if share >= _MOST else MEDIUM if share >= _MUCH else LOW
+        yield _advice(severity, "n_plus_one", row, evidence, row.remedy or "one statement for all of them")
+
+
+def unbounded_result(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
+    """Find results that grow with the table."""
+    for row in _findings(snapshot, window, found.UNBOUNDED):
+        evidence = (
+            f"{_endpoint(row)} fetches {row.per_request('rows'):,.0f} rows a request without a limit, "
+            f"at {row.place}: {_sql(row.sql)}"
+        )
+        yield _advice(MEDIUM, "unbounded_result", row, evidence, "paginate it, or take it in pieces with iterator()")
+
+
+def open_transaction(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
+    """Find transactions that wait for something else than the database."""
+    for row in _findings(snapshot, window, found.OPEN_TRANSACTION):
+        evidence = (
+            f"{_endpoint(row)} holds a transaction open for {_each_ms(row)} a request in which the database has "
+            f"nothing to do, at {row.place}"
+        )
+        remedy = "wait, compute and call others before the transaction or behind it: it keeps its locks meanwhile"
+        yield _advice(HIGH, "open_transaction", row, evidence, remedy)
+
+
+def duplicate_query(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
+    """Find questions whose answer is known already."""
+    for row in _findings(snapshot, window, found.DUPLICATE):
+        if (row.share() or 0.0) >= _MUCH:
+            evidence = (
+                f"{_endpoint(row)} asks the very same again {row.per_request('calls'):,.0f} times a request, "
+                f"{_each_ms(row)} of it, at {row.place}: {_sql(row.sql)}"
+            )
+            yield _advice(LOW, "duplicate_query", row, evidence, row.remedy or "keep the answer, or use cache_result")
+
+
+def slow_query(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
+    """Find slow statements on which much of the time of all databases is spent."""
+    rows = statements(snapshot, window)
+    whole = sum(row.sum.total for row in rows)
+    for row in rows:
+        share, mean_ms = (row.sum.total / whole if whole else 0.0), row.sum.mean / 1_000
+        if share >= _MUCH and mean_ms >= _SLOW_MS:
+            evidence = (
+                f"{share:.0%} of the time of all queries is spent in one: {row.sum.count:,} calls, {mean_ms:,.0f} ms "
+                f"on average, {row.sum.max / 1_000:,.0f} ms at most: {_sql(row.sql)}"
+            )
+            remedy = f"see its plan: manage.py perfexplain {row.id}"
+            severity = HIGH if share >= _MOST else MEDIUM
+            yield Advice(severity, "slow_query", evidence, remedy, "query", {"id": row.id}, row.sum.total / 1_000)
+
+
+def chatty_endpoint(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
+    """Find endpoints that send very many queries for each request."""
+    for row in endpoints(snapshot, window):
+        count, db_ms = row.per_request("queries"), row.per_request("db_us") / 1_000
+        if count >= _CHATTY and row.sum.count:
+            evidence = f"{row.method} {row.route} sends {count:,.0f} queries a request, {db_ms:,.0f} ms of it"
+            remedy = "look at its queries: fetch related rows together, and keep what seldom changes in a cache"
+            params = {"route": row.route, "method": row.method}
+            cost_ms = row.counter("db_us") / 1_000
+            yield Advice(MEDIUM, "chatty_endpoint", evidence, remedy, "endpoint", params, cost_ms)
+
+
+def database(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
+    """Find what the databases themselves say must be done, a missing index first of all; asks them."""
+    for vital in vitals(snapshot, window):
+        if vital.state == checks.ACT:
+            rule = "missing_index" if vital.check == "missing index" else "database"
+            evidence = (
+                f"{vital.alias}: {vital.check}, {vital.what}: {vital.value}"
+                if vital.what
+                else (f"{vital.alias}: {vital.value}")
+            )
+            yield Advice(HIGH, rule, evidence, vital.advice, "database")
+
+
+def _findings(snapshot: Snapshot, window: Window, name: str) -> Iterator[Finding]:
+    rows = [row for row in findings(snapshot, window) if row.name == name]
+    totals = endpoint_totals(snapshot, window, {(row.route, row.method) for row in rows})
+    for row in rows:
+        row.requests, row.endpoint_us = totals[row.route, row.method]
+        yield row
+
+
+def _advice(severity: str, rule: str, row: Finding, evidence: str, remedy: str) -> Advice:
+    page, params = "query", {"id": shape_id(row.alias, row.sql)}
+    if not row.sql:
+        page, params = "endpoint", {"route": row.route, "method": row.method}
+    return Advice(severity, rule, evidence, remedy, page, params, row.sum.total / 1_000)
+
+
+def _endpoint(row: Finding) -> str:
+    return f"{row.method} {row.route}"
+
+
+def _each_ms(row: Finding) -> str:
+    return f"{row.sum.mean / 1_000:,.0f} ms"
+
+
+def _sql(sql: str) -> str:
+    short = short_sql(sql)
+    return short if len(short) <= _SHOWN_SQL else f"{short[:_SHOWN_SQL]}…"
+
+
+# What the store knows, and what the databases have to be asked.
+STORED: tuple[Rule, ...] = (
+    n_plus_one,
+    unbounded_result,
+    open_transaction,
+    duplicate_query,
+    slow_query,
+    chatty_endpoint,
+)
+LIVE: tuple[Rule, ...] = (database,)
