@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
+from django.views.decorators.http import require_POST
 
 from .dashboard import views
 from .dashboard.models import Performance
+from .dashboard.pages import VIEWS
 
 if TYPE_CHECKING:
     _Base = admin.ModelAdmin[Performance]
 else:
     _Base = admin.ModelAdmin  # takes a parameter in the type stubs only
 
-View = Callable[[HttpRequest, admin.AdminSite], HttpResponse]
+Answer = Callable[[HttpRequest, admin.AdminSite], HttpResponse]
 
 
 @admin.register(Performance)
@@ -26,20 +29,22 @@ class PerformanceAdmin(_Base):
     """Route to the pages; there is nothing to add, change or delete."""
 
     def get_urls(self) -> list[URLPattern]:
-        """Return the pages instead of a change list."""
+        """Return the pages instead of a change list, and the one action."""
         return [
-            path("", self._guarded(views.overview), name="django_perf_performance_changelist"),
-            path("endpoint/", self._guarded(views.endpoint), name="django_perf_performance_endpoint"),
-            path("pool/", self._guarded(views.pool), name="django_perf_performance_pool"),
-            path("cache/", self._guarded(views.cache), name="django_perf_performance_cache"),
-            path("compression/", self._guarded(views.compression), name="django_perf_performance_compression"),
+            *(path(view.path, self._guarded(partial(views.show, view=view)), name=view.url_name) for view in VIEWS),
+            path(
+                "explain/",
+                self._guarded(require_POST(views.explain), views.EXPLAIN),
+                name="django_perf_performance_explain",
+            ),
         ]
 
-    def _guarded(self, view: View) -> Callable[[HttpRequest], HttpResponse]:
-        """Ask for a login, and for the permission: being staff is not enough."""
+    def _guarded(self, view: Answer, permission: str | None = None) -> Callable[[HttpRequest], HttpResponse]:
+        """Ask for a login, and for the permissions: being staff is not enough."""
 
         def guarded(request: HttpRequest) -> HttpResponse:
-            if not self.has_view_permission(request):
+            is_allowed = permission is None or request.user.has_perm(permission)
+            if not (self.has_view_permission(request) and is_allowed):
                 raise PermissionDenied
             return view(request, self.admin_site)
 

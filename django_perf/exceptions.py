@@ -45,3 +45,7 @@ class Unexplainable(PerfError):
     def __init__(self, reason: str, code: str = "") -> None:
         super().__init__(reason)
         self.code = code
+
+
+class NotRecorded(PerfError):
+    """Report that nothing of that name is in the store."""

@@ -32,7 +32,7 @@ EXCEPTIONS = Report[Failure](
     rows=_failures,
     columns=(
         Column("name", "Exception", "text", lambda row: row.name),
-        Column("endpoint", "Endpoint", "text", lambda row: row.route),
+        Column("endpoint", "Endpoint", "text", lambda row: row.route, link="endpoint"),
         Column("method", "Method", "text", lambda row: row.method),
         Column("count", "Count", "count", lambda row: row.count),
     ),

@@ -72,9 +72,9 @@ FINDINGS = Report[Finding](
     enrich=_enrich,
     totals=_totals,
     columns=(
-        Column("finding", "Finding", "text", lambda row: row.name),
+        Column("finding", "Finding", "text", lambda row: row.name, link="query"),
         Column("meaning", "Meaning", "text", lambda row: _MEANINGS.get(row.name, ""), is_detail=True),
-        Column("name", "Endpoint", "text", lambda row: row.route),
+        Column("name", "Endpoint", "text", lambda row: row.route, link="endpoint"),
         Column("method", "Method", "text", lambda row: row.method, is_detail=True),
         Column("place", "Line", "text", lambda row: row.place),
         Column("remedy", "Remedy", "text", lambda row: row.remedy),

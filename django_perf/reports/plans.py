@@ -10,10 +10,10 @@ from typing import Any
 from ..db.plans.explain import explain
 from ..db.plans.judgement import Remark, judge
 from ..db.plans.plan import Node, Plan
-from ..exceptions import Unexplainable
+from ..exceptions import NotRecorded
 from ..metrics.catalog import QUERY
 from ..store.alias import store_alias
-from ..store.reader import consistent
+from ..store.reader import Snapshot, consistent
 from .terminal import console_for
 
 _ID = re.compile(r"[0-9a-f]{12}", re.ASCII)
@@ -38,19 +38,17 @@ class Explained:
         return found
 
 
-def find_statement(id_: str) -> tuple[str, str]:
-    """Return the alias and the shape of a recorded statement; raises Unexplainable when there is none of that id."""
-    found = None
-    if _ID.fullmatch(id_):
-        found = consistent(store_alias(), lambda snapshot: snapshot.find(QUERY, id_))
+def find_statement(snapshot: Snapshot, id_: str) -> tuple[str, str]:
+    """Return the alias and the shape of a recorded statement; raises NotRecorded when there is none of that id."""
+    found = snapshot.find(QUERY, id_) if _ID.fullmatch(id_) else None
     if found is None:
-        raise Unexplainable("no query of that id is recorded; `perfstats queries` lists them")
+        raise NotRecorded("no query of that id is recorded; `perfstats queries` lists them")
     return found[0], found[1]
 
 
 def explained(id_: str) -> Explained:
-    """Have the database of a recorded statement explain it. Raises Unexplainable with the reason."""
-    alias, sql = find_statement(id_)
+    """Have the database of a recorded statement explain it. Raises Unexplainable or NotRecorded."""
+    alias, sql = consistent(store_alias(), lambda snapshot: find_statement(snapshot, id_))
     plan = explain(alias, sql)
     return Explained(alias, sql, plan, judge(plan))
 

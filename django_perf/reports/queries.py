@@ -121,7 +121,7 @@ QUERIES = Report[Statement](
     totals=_totals,
     columns=(
         Column("id", "Id", "text", lambda row: row.id, is_detail=True),
-        Column("sql", "SQL", "text", lambda row: row.sql),
+        Column("sql", "SQL", "text", lambda row: row.sql, link="query"),
         Column("alias", "Database", "text", lambda row: row.alias, is_detail=True),
         Column("total_ms", "Total time", "ms", lambda row: row.sum.total / 1_000),
         Column("share", "Of its requests", "ratio", Statement.share, is_late=True),
@@ -161,7 +161,7 @@ def endpoints_report(alias: str, sql: str) -> Report[Statement]:
         order="total_ms",
         rows=lambda snapshot, window: endpoints_of(snapshot, window, alias, sql),
         columns=(
-            Column("name", "Endpoint", "text", lambda row: row.route),
+            Column("name", "Endpoint", "text", lambda row: row.route, link="endpoint"),
             Column("method", "Method", "text", lambda row: row.method),
             *(QUERIES.column(name) for name in kept),
         ),

@@ -35,7 +35,7 @@ QUERY_ERRORS = Report[QueryError](
     rows=query_errors,
     columns=(
         Column("query_id", "Query", "text", lambda row: shape_id(row.alias, row.sql), is_detail=True),
-        Column("sql", "SQL", "text", lambda row: row.sql),
+        Column("sql", "SQL", "text", lambda row: row.sql, link="query"),
         Column("alias", "Database", "text", lambda row: row.alias, is_detail=True),
         Column("code", "Code", "text", lambda row: row.code),
         Column("meaning", "Meaning", "text", lambda row: meaning_of(row.code)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from ..store.reader import Snapshot
@@ -17,7 +17,8 @@ Value = str | int | float | None
 class Column(Generic[Row]):
     """Describe one column. `unit` is us, ms, bytes, ratio, per_s, percent, s, count, number, id, text or time.
 
-    It decides the formatting; a time is an ISO text in UTC.
+    It decides the formatting; a time is an ISO text in UTC. `link` names the page that shows more of what the value
+    names: endpoint, query or sample.
 
     `is_late` marks a value that needs the report's `enrich` step; `is_detail` one that a narrow page leaves out.
     """
@@ -28,6 +29,7 @@ class Column(Generic[Row]):
     value: Callable[[Row], Value]
     is_late: bool = False
     is_detail: bool = False
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Table:
     rows: list[dict[str, Value]]
     totals: dict[str, Value]
     found: int
+    links: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class Report(Generic[Row]):
             rows=[{one.name: one.value(row) for one in self.columns} for row in shown],
             totals=dict(self.totals(snapshot, window, rows)),
             found=len(rows),
+            links={one.name: one.link for one in self.columns if one.link},
         )
 
     def _complete(self, snapshot: Snapshot, window: Window, rows: list[Row]) -> None:

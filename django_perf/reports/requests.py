@@ -88,7 +88,7 @@ REQUESTS = Report[Endpoint](
     rows=endpoints,
     totals=_totals,
     columns=(
-        Column("name", "Endpoint", "text", lambda row: row.route),
+        Column("name", "Endpoint", "text", lambda row: row.route, link="endpoint"),
         Column("method", "Method", "text", lambda row: row.method),
         Column("total_ms", "Total time", "ms", lambda row: row.sum.total / 1_000),
         Column("count", "Count", "count", lambda row: row.sum.count),

@@ -50,7 +50,7 @@ SAMPLES = Report[Example](
     order="duration_ms",
     rows=_all,
     columns=(
-        Column("id", "Example", "id", lambda row: row.id),
+        Column("id", "Example", "id", lambda row: row.id, link="sample"),
         Column("what", "Of", "text", Example.what),
         Column("name", "Endpoint", "text", lambda row: str(row.fact("route") or "")),
         Column("method", "Method", "text", lambda row: str(row.fact("method") or "")),

@@ -46,7 +46,7 @@ TRANSACTIONS = Report[Transactions](
     order="total_ms",
     rows=transactions,
     columns=(
-        Column("name", "Endpoint", "text", lambda row: row.route),
+        Column("name", "Endpoint", "text", lambda row: row.route, link="endpoint"),
         Column("method", "Method", "text", lambda row: row.method),
         Column("alias", "Database", "text", lambda row: row.alias, is_detail=True),
         Column("total_ms", "Held open", "ms", lambda row: row.sum.total / 1_000),

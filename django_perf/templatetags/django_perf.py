@@ -7,10 +7,10 @@ from html import escape
 from typing import Any
 
 from django import template
-from django.urls import reverse
-from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
+from ..dashboard.page import Note
+from ..dashboard.views import address
 from ..reports.report import Table, Value
 from ..reports.text import short_sql, text_of
 
@@ -29,27 +29,45 @@ def cells(table: Table, row: dict[str, Value], since: str) -> SafeString:
 
     Every text in them goes through escape(), the one that Django's own templates use.
     """
-    return SafeString("\n".join(_cell(table, column, row, since) for column in table.columns))
+    first = next((column["name"] for column in table.columns if column["name"] not in table.details), "")
+    return SafeString("\n".join(_cell(table, column, row, since, first) for column in table.columns))
 
 
-def _cell(table: Table, column: dict[str, str], row: dict[str, Value], since: str) -> str:
+def _cell(table: Table, column: dict[str, str], row: dict[str, Value], since: str, first: str) -> str:
     name, unit = column["name"], column["unit"]
-    text = text_of(row[name], unit)
-    if table.name == "requests" and name == "name":
-        link = escape(_endpoint_url(row, since))
-        return f'<th scope="row" class="perf-text"><a href="{link}">{escape(text)}</a></th>'
-    if name == "route":
-        return f'<th scope="row" class="perf-text">{escape(text)}</th>'
+    text = escape(text_of(row[name], unit))
+    classes = f"perf-{unit}"
     if name == "sql":
-        return f'<td class="perf-text perf-sql"><code>{escape(short_sql(text))}</code></td>'
-    detail = " perf-detail" if name in table.details else ""
-    return f'<td class="perf-{unit}{detail}">{escape(text)}</td>'
+        text, classes = f"<code>{escape(short_sql(text_of(row[name], unit)))}</code>", "perf-text perf-sql"
+    if (target := table.links.get(name)) and (link := _link(target, row, since)):
+        text = f'<a href="{escape(link)}">{text}</a>'
+    if name in table.details:
+        classes += " perf-detail"
+    is_header = name == first and unit == "text"
+    return f'<th scope="row" class="{classes}">{text}</th>' if is_header else f'<td class="{classes}">{text}</td>'
 
 
-def _endpoint_url(row: dict[str, Value], since: str) -> str:
-    """Return the address of the page of an endpoint: our own, the recorded name is only a parameter of it."""
-    query = urlencode({"route": str(row["name"]), "method": str(row["method"]), "since": since})
-    return f"{reverse('admin:django_perf_performance_endpoint')}?{query}"
+def _link(target: str, row: dict[str, Value], since: str) -> str:
+    """Return the address of the page that a row leads to, "" for none: the rest of a query has no page."""
+    if target == "endpoint":
+        route = row["endpoint"] if "endpoint" in row else row["name"]
+        return address("endpoint", route=str(route), method=str(row["method"]), since=since)
+    id_ = row.get("query_id") or row.get("id")
+    if target == "query" and not row.get("sql"):
+        return ""
+    return address(target, id=str(id_), since=since)
+
+
+@register.simple_tag
+def page_address(name: str, since: str, **params: str) -> str:
+    """Return the address of a page of ours."""
+    return address(name, **params, since=since)
+
+
+@register.simple_tag
+def note_link(note: Note, since: str) -> str:
+    """Return the address that a note leads to, "" for none."""
+    return address(note.page, **note.params, since=since) if note.page else ""
 
 
 @register.simple_tag(takes_context=True)

@@ -55,6 +55,10 @@ class Markup(HTMLParser):
         """Return what a text must not change: the elements and the names of their attributes."""
         return [(element.tag, tuple(element.attributes)) for element in self.elements]
 
+    def headers(self) -> set[str]:
+        """Return the names of all columns of all tables."""
+        return {text for rows in self.tables.values() for text in (rows[0] if rows else ())}
+
     def links(self) -> list[str]:
         """Return the targets of all links."""
         return [element.attributes["href"] for element in self.elements if "href" in element.attributes]

@@ -1,0 +1,135 @@
+"""Hold what a page shows, and build the parts that pages have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..metrics.catalog import Kind
+from ..reports.health import Health
+from ..reports.report import Table
+from ..reports.requests import QUANTILES
+from ..reports.text import text_of
+from ..reports.window import PRESETS, Window, last
+from ..store.reader import Snapshot, Sum, Wanted
+from .charts import Chart, Line
+
+ROWS = 50
+FEW_ROWS = 10
+FEW_NOTES = 5
+# Five points make no line: a short range is charted with the hour around it.
+_LEAST_CHART_MINUTES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Hold what the address of a page asks for: a range, an order, and the thing that the page is about."""
+
+    since: str = PRESETS[0]
+    sort: str | None = None
+    route: str = ""
+    method: str = ""
+    id: str = ""
+
+    @property
+    def window(self) -> Window:
+        """Return the range; raises ValueError for what is none."""
+        return last(self.since)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """Hold one headline figure and its change against the previous period; `tone` is good, bad or calm."""
+
+    label: str
+    value: str
+    change: str
+    tone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Hold a sentence that says what to do, and the page that shows more, where one does."""
+
+    text: str
+    page: str = ""
+    params: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Hold all that a template shows; `own` is what only the template of this page knows."""
+
+    window: Window
+    health: Health
+    cards: list[Card] = field(default_factory=list)
+    charts: list[Chart] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    notes: Sequence[Note] = ()
+    own: dict[str, Any] = field(default_factory=dict)
+
+
+def notes(texts: Sequence[str]) -> list[Note]:
+    """Return sentences as notes without a link."""
+    return [Note(text) for text in texts]
+
+
+def total(snapshot: Snapshot, kind: Kind, window: Window, wanted: Wanted | None) -> Sum:
+    """Return the sum over some series of a kind."""
+    sums = list(snapshot.sums(kind, window.span, wanted).values())
+    if len(sums) == 1:  # the site: a table may have asked for its quantiles already
+        return sums[0]
+    found = Sum()
+    for sum_ in sums:
+        found.merge(sum_)
+    return found
+
+
+def card(
+    label: str, unit: str, index: int, figures: Sequence[Sequence[float | None]], is_bad_when_up: bool = True
+) -> Card:
+    """Return one of the figures of a period as a card, beside that of the period before."""
+    now, before = figures[0][index], figures[1][index]
+    change, tone = "no comparison", "calm"
+    if now is not None and before:
+        share = (now - before) / before
+        change = f"{abs(share):.0%} {'more' if share > 0 else 'less'} than before"
+        if abs(share) < 0.005:
+            change = "as before"
+        if is_bad_when_up and abs(share) >= 0.1:
+            tone = "bad" if share > 0 else "good"
+    return Card(label, text_of(now, unit), change, tone)
+
+
+def charted(window: Window) -> Window:
+    """Return the window of the charts."""
+    is_long = window.span.end - window.span.start >= _LEAST_CHART_MINUTES
+    return window if is_long else last(f"{_LEAST_CHART_MINUTES}m", window.now)
+
+
+def settled(points: list[tuple[int, Sum]], now: float) -> list[tuple[int, Sum]]:
+    """Leave out a last point younger than a minute: the workers have not flushed it yet, so it would look like a fall.
+
+    Unless it is all there is.
+    """
+    is_young = now - points[-1][0] * 60 < 60
+    return points[:-1] if is_young and any(sum_.count for _, sum_ in points[:-1]) else points
+
+
+def seconds_of(times: Sequence[int], window: Window) -> list[float]:
+    """Return how long each step of a chart is: the last one may not be over."""
+    return [max(1.0, min(window.step * 60, window.now - time)) for time in times]
+
+
+def quantile_lines(points: Sequence[tuple[int, Sum]], per_ms: float = 1_000) -> list[Line]:
+    """Return p50, p95 and p99 as lines in milliseconds; gaps where nothing happened."""
+    found = [
+        [value / per_ms for value in sum_.quantiles(QUANTILES)] if sum_.count else [None] * 3 for _, sum_ in points
+    ]
+    return [Line(f"p{q * 100:g}", str(n + 1), [one[n] for one in found]) for n, q in enumerate(QUANTILES)]
+
+
+def times_of(points: Sequence[tuple[int, Sum]]) -> list[int]:
+    """Return the times of the points of a chart, in seconds since 1970."""
+    return [minute * 60 for minute, _ in points]

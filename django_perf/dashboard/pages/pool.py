@@ -1,0 +1,48 @@
+"""The page of the connection pools."""
+
+from __future__ import annotations
+
+from ...metrics.catalog import POOL, POOL_HOLD
+from ...reports.health import health
+from ...reports.pool import POOL_PROCESSES, POOLS
+from ...reports.requests import QUANTILES
+from ...reports.text import text_of
+from ...reports.window import Window
+from ...store.reader import Snapshot
+from ..charts import Chart
+from ..page import ROWS, Asked, Card, Page, card, charted, notes, quantile_lines, settled, times_of, total
+
+
+def pool(snapshot: Snapshot, asked: Asked) -> Page:
+    """Return the page of the connection pools: the fleet against the server, waits and holds over time."""
+    window = asked.window
+    fleet, processes = (report.table(snapshot, window, None, ROWS) for report in (POOLS, POOL_PROCESSES))
+    # The advice is a sentence: it stands above the table instead of at its far end.
+    fleet.columns.pop()
+    texts = [f"{row['alias']}: {row['advice']}." for row in fleet.rows if row["advice"]]
+    figures = [_pool_figures(snapshot, one) for one in (window, window.before)]
+    labels = ("Checkouts", "per_s"), ("Wait p95", "ms"), ("Hold p95", "ms"), ("Refused or timed out", "count")
+    cards = [card(*label, index, figures, index > 0) for index, label in enumerate(labels)]
+    now = f"{text_of(fleet.totals['in_use'], 'count')} of {text_of(fleet.totals['max_size'], 'count')}"
+    cards.append(Card("In use now", now, f"{text_of(fleet.totals['waiting'], 'count')} waiting", "calm"))
+    charts = _pool_charts(snapshot, charted(window))
+    return Page(window, health(snapshot, window), cards, charts, [fleet, processes], notes(texts))
+
+
+def _pool_figures(snapshot: Snapshot, window: Window) -> list[float | None]:
+    wait, hold = (total(snapshot, kind, window, None) for kind in (POOL, POOL_HOLD))
+    refused = wait.counter(POOL, "timeouts") + wait.counter(POOL, "refused")
+    if not wait.count:
+        return [0.0, None, None, float(refused)]
+    p95 = [sum_.quantiles(QUANTILES)[1] / 1_000 for sum_ in (wait, hold)]
+    return [wait.count / window.seconds, *p95, float(refused)]
+
+
+def _pool_charts(snapshot: Snapshot, window: Window) -> list[Chart]:
+    waits, holds = (
+        settled(snapshot.points(kind, window.span, window.step, None), window.now) for kind in (POOL, POOL_HOLD)
+    )
+    return [
+        Chart("wait", "Wait for a connection", "ms", times_of(waits), quantile_lines(waits)),
+        Chart("hold", "Connection held", "ms", times_of(holds), quantile_lines(holds)),
+    ]
