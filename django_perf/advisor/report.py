@@ -27,8 +27,8 @@ ADVICE = Report[Advice](
     columns=(
         Column("severity", "Severity", "text", lambda row: row.severity),
         Column("rule", "Rule", "text", lambda row: row.rule),
-        Column("evidence", "Evidence", "text", lambda row: row.evidence),
-        Column("remedy", "What to do", "text", lambda row: row.remedy),
+        Column("evidence", "Evidence", "prose", lambda row: row.evidence),
+        Column("remedy", "What to do", "prose", lambda row: row.remedy),
         Column("cost_ms", "Time", "ms", lambda row: row.cost_ms or None),
     ),
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from ..db import findings as found
 from ..db.fingerprint import shape_id
 from ..db.health import checks
+from ..metrics.catalog import FINDING
 from ..reports.database import vitals
 from ..reports.findings import Finding, findings
 from ..reports.queries import statements
@@ -86,10 +88,14 @@ def slow_query(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
 
 
 def chatty_endpoint(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
-    """Find endpoints that send very many queries for each request."""
+    """Find endpoints that send very many queries for each request, those of an N+1 aside: it has advice of its own."""
+    looped: Counter[tuple[str, str]] = Counter()
+    for finding in findings(snapshot, window):
+        if finding.name == found.N_PLUS_ONE:
+            looped[finding.route, finding.method] += finding.sum.counter(FINDING, "calls")
     for row in endpoints(snapshot, window):
         count, db_ms = row.per_request("queries"), row.per_request("db_us") / 1_000
-        if count >= _CHATTY and row.sum.count:
+        if row.sum.count and count - looped[row.route, row.method] / row.sum.count >= _CHATTY:
             evidence = f"{row.method} {row.route} sends {count:,.0f} queries a request, {db_ms:,.0f} ms of it"
             remedy = "look at its queries: fetch related rows together, and keep what seldom changes in a cache"
             params = {"route": row.route, "method": row.method}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..advisor.advice import Advice
 from ..metrics.catalog import Kind
 from ..reports.health import Health
 from ..reports.report import Table
@@ -50,9 +51,14 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Hold a sentence that says what to do, and the page that shows more, where one does."""
+    """Hold a sentence that says what stands out, one that says what to do, and the page that shows more.
+
+    `tone` is calm, or how severe it is: low, medium or high.
+    """
 
     text: str
+    remedy: str = ""
+    tone: str = "calm"
     page: str = ""
     params: dict[str, str] = field(default_factory=dict)
 
@@ -73,6 +79,11 @@ class Page:
 def notes(texts: Sequence[str]) -> list[Note]:
     """Return sentences as notes without a link."""
     return [Note(text) for text in texts]
+
+
+def advised(pieces: Sequence[Advice]) -> list[Note]:
+    """Return advice as notes."""
+    return [Note(one.evidence, one.remedy, one.severity, one.page, one.params) for one in pieces]
 
 
 def total(snapshot: Snapshot, kind: Kind, window: Window, wanted: Wanted | None) -> Sum:

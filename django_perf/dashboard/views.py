@@ -22,6 +22,7 @@ from ..store.reader import consistent
 from .charts import HEIGHT, WIDTH
 from .page import Asked, Page
 from .pages import BY_NAME, VIEWS, View
+from .pages.queries import pretty
 
 EXPLAIN = "django_perf.explain_queries"
 
@@ -57,14 +58,14 @@ def explain(request: HttpRequest, site: AdminSite) -> HttpResponse:
     except PerfError as error:
         trouble = str(error)
     title = f"Plan of query {clean(asked.id)}"
-    context = {**_context(request, site, title, "explain", asked), "trouble": trouble, "found": found}
+    context = {**_context(request, site, title, "explain", asked), "trouble": trouble}
     return TemplateResponse(request, "django_perf/explain.html", {**context, **_plan(found)})
 
 
 def _plan(found: Explained | None) -> dict[str, Any]:
     if found is None:
         return {}
-    return {"root": found.plan.root, "remarks": found.remarks, "plan_notes": found.notes(), "sql": found.sql}
+    return {"root": found.plan.root, "remarks": found.remarks, "plan_notes": found.notes(), "sql": pretty(found.sql)}
 
 
 def _asked(request: HttpRequest) -> Asked:

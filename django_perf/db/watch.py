@@ -10,7 +10,7 @@ import sys
 from collections import defaultdict
 
 from ..metrics.callsite import Site, find_site, place_of
-from ..metrics.catalog import FINDING
+from ..metrics.catalog import CALL_SITE, FINDING
 from ..metrics.statement import MARK, NS, ROWS, SHAPE, SITE, Run, Shape
 from ..metrics.trace import DEAR_NS, FOLD_AT, Trace
 from . import findings
@@ -76,7 +76,9 @@ class StatementWatch:
         if len(runs) == REPEATED:
             _learn_remedy(shape, place_of(runs[-1][SITE]))
         elif len(runs) >= FOLD_AT:
-            for run in trace.fold_runs(shape):
+            folded = trace.fold_runs(shape)
+            _add_call_sites(trace, shape, folded)
+            for run in folded:
                 self._folded[shape, place_of(run[SITE])].add(run)
 
     def end(self, trace: Trace) -> None:
@@ -89,6 +91,8 @@ class StatementWatch:
         for shape, runs in trace.statements.items():
             if len(runs) > 1:
                 self._judge_repeats(trace, shape, runs)
+            dear = runs if len(runs) >= REPEATED else [run for run in runs if run[NS] >= DEAR_NS]
+            _add_call_sites(trace, shape, dear)
         for name, tallies in ((findings.UNBOUNDED, self._large), (findings.TEMPLATE, self._in_templates)):
             for sent, tally in tallies.items():
                 add_finding(trace, name, sent, tally)
@@ -139,6 +143,13 @@ def add_finding(trace: Trace, name: str, sent: Sent, tally: Tally) -> None:
     remedy = _remedies.get((shape.sql, place), "") if name in (findings.N_PLUS_ONE, findings.DUPLICATE) else ""
     labels = (name, shape.alias, shape.sql, place, remedy)
     trace.add((FINDING.name, *labels), (tally.ns // 1000,), (tally.calls, tally.rows))
+
+
+def _add_call_sites(trace: Trace, shape: Shape, runs: list[Run]) -> None:
+    """Say which lines sent these executions of a statement."""
+    for place, own in _by_place(runs).items():
+        if place:
+            trace.add((CALL_SITE.name, *shape.key[1:], place), [(run[NS] + 500) // 1000 for run in own])
 
 
 def _learn_remedy(shape: Shape, place: str) -> None:

@@ -257,6 +257,15 @@ FINDING = Kind(
     caps=(_ROUTES, _SHAPES, Cap(("finding", "route", "method", "sql", "place"), 1_000, ("route", "place", "remedy"))),
     scoped=True,
 )
+CALL_SITE = Kind(
+    18,
+    "call_site",
+    "us",
+    "Database statements by the line that sent them: those that took long or came often enough for it to be looked up.",
+    labels=("route", "method", "alias", "sql", "place"),
+    caps=(_ROUTES, _SHAPES, Cap(("route", "method", "sql", "place"), 2_000, ("route", "method", "place"))),
+    scoped=True,
+)
 
 _ALL = (
     SITE,
@@ -276,5 +285,6 @@ _ALL = (
     QUERY_ERROR,
     TRANSACTION,
     FINDING,
+    CALL_SITE,
 )
 KINDS = {kind.name: kind for kind in _ALL}

@@ -15,6 +15,7 @@ from .database import DATABASE, DATABASE_INDEXES, DATABASE_SESSIONS, DATABASE_ST
 from .exceptions import EXCEPTIONS
 from .findings import FINDINGS
 from .health import Health, health
+from .lines import LINES
 from .pool import POOL_PROCESSES, POOLS
 from .process import PROCESSES
 from .queries import QUERIES
@@ -32,6 +33,7 @@ REPORTS: dict[str, Report[Any]] = {
         QUERIES,
         QUERY_ERRORS,
         FINDINGS,
+        LINES,
         TRANSACTIONS,
         EXCEPTIONS,
         SAMPLES,

@@ -55,9 +55,9 @@ DATABASE = Report[Vital](
         Column("alias", "Database", "text", lambda row: row.alias, is_detail=True),
         Column("state", "State", "text", lambda row: row.state),
         Column("check", "Check", "text", lambda row: row.check),
-        Column("what", "What", "text", lambda row: row.what),
-        Column("value", "Value", "text", lambda row: row.value),
-        Column("advice", "Advice", "text", lambda row: row.advice),
+        Column("what", "What", "prose", lambda row: row.what),
+        Column("value", "Value", "prose", lambda row: row.value),
+        Column("advice", "Advice", "prose", lambda row: row.advice),
     ),
 )
 

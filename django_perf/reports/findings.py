@@ -13,7 +13,7 @@ from .report import Column, Report, Value
 from .requests import endpoint_totals
 from .window import Window
 
-_MEANINGS = {
+MEANINGS = {
     rules.N_PLUS_ONE: "N+1: one query for each row of another",
     rules.DUPLICATE: "the same query with the same values again",
     rules.UNBOUNDED: f"more than {rules.MOST_ROWS:,} rows without a limit",
@@ -61,7 +61,7 @@ def _enrich(snapshot: Snapshot, window: Window, rows: list[Finding]) -> None:
 
 
 def _totals(snapshot: Snapshot, window: Window, rows: Sequence[Finding]) -> Mapping[str, Value]:
-    return {name: sum(row.sum.count for row in rows if row.name == name) for name in _MEANINGS}
+    return {name: sum(row.sum.count for row in rows if row.name == name) for name in MEANINGS}
 
 
 FINDINGS = Report[Finding](
@@ -73,12 +73,12 @@ FINDINGS = Report[Finding](
     totals=_totals,
     columns=(
         Column("finding", "Finding", "text", lambda row: row.name, link="query"),
-        Column("meaning", "Meaning", "text", lambda row: _MEANINGS.get(row.name, ""), is_detail=True),
+        Column("meaning", "Meaning", "prose", lambda row: MEANINGS.get(row.name, ""), is_detail=True),
         Column("name", "Endpoint", "text", lambda row: row.route, link="endpoint"),
         Column("method", "Method", "text", lambda row: row.method, is_detail=True),
-        Column("place", "Line", "text", lambda row: row.place),
-        Column("remedy", "Remedy", "text", lambda row: row.remedy),
         Column("total_ms", "Total time", "ms", lambda row: row.sum.total / 1_000),
+        Column("place", "Line", "prose", lambda row: row.place),
+        Column("remedy", "Remedy", "prose", lambda row: row.remedy),
         Column("share", "Of its requests", "ratio", Finding.share, is_late=True),
         Column("count", "Requests", "count", lambda row: row.sum.count),
         Column("calls_per_request", "Calls each", "number", lambda row: row.per_request("calls")),

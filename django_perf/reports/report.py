@@ -15,10 +15,10 @@ Value = str | int | float | None
 
 @dataclass(frozen=True)
 class Column(Generic[Row]):
-    """Describe one column. `unit` is us, ms, bytes, ratio, per_s, percent, s, count, number, id, text or time.
+    """Describe one column. `unit` is us, ms, bytes, ratio, per_s, percent, s, count, number, id, text, prose or time.
 
-    It decides the formatting; a time is an ISO text in UTC. `link` names the page that shows more of what the value
-    names: endpoint, query or sample.
+    It decides the formatting; a time is an ISO text in UTC, prose is text that may take several lines. `link` names the
+    page that shows more of what the value names: endpoint, query or sample.
 
     `is_late` marks a value that needs the report's `enrich` step; `is_detail` one that a narrow page leaves out.
     """

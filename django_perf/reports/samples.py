@@ -50,7 +50,7 @@ SAMPLES = Report[Example](
     order="duration_ms",
     rows=_all,
     columns=(
-        Column("id", "Example", "id", lambda row: row.id, link="sample"),
+        Column("at", "At", "time", lambda row: moment(row.at).isoformat(timespec="seconds"), link="sample"),
         Column("what", "Of", "text", Example.what),
         Column("name", "Endpoint", "text", lambda row: str(row.fact("route") or "")),
         Column("method", "Method", "text", lambda row: str(row.fact("method") or "")),
@@ -58,7 +58,7 @@ SAMPLES = Report[Example](
         Column("duration_ms", "Duration", "ms", lambda row: (row.fact("duration_us") or 0) / 1_000),
         Column("queries", "Queries", "count", lambda row: row.fact("queries")),
         Column("db_ms", "Database", "ms", lambda row: (row.fact("db_us") or 0) / 1_000),
-        Column("at", "At", "time", lambda row: moment(row.at).isoformat(timespec="seconds")),
+        Column("id", "Example", "id", lambda row: row.id, is_detail=True),
         Column("request_id", "Request id", "text", lambda row: str(row.fact("request_id") or ""), is_detail=True),
     ),
 )

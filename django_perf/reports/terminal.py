@@ -14,6 +14,7 @@ _WIDE = 200
 # A name is cut to what the terminal leaves it, within these; below the least, columns go instead.
 _TEXT_WIDTH, _LEAST_TEXT_WIDTH = 60, 24
 _GAP = 3
+_TEXTS = {"text", "prose"}
 
 
 def console_for(out: Any) -> Any:
@@ -73,12 +74,12 @@ def _draw(table: Table, width: int) -> Iterable[Any]:
     columns = _fitting(table, width)
     text_width = _text_width(table, columns, width)
     for column in columns:
-        is_text = column["unit"] == "text"
+        is_text, is_prose = column["unit"] in _TEXTS, column["unit"] == "prose"
         grid.add_column(
             column["label"],
-            justify="left" if is_text else "right",
-            overflow="ellipsis",
-            no_wrap=True,
+            justify="left" if is_text or column["unit"] == "time" else "right",
+            overflow="fold" if is_prose else "ellipsis",
+            no_wrap=not is_prose,
             max_width=text_width if is_text else None,
         )
     for row in table.rows:
@@ -112,7 +113,7 @@ def _column_width(table: Table, column: dict[str, str], text_width: int) -> int:
     from rich.cells import cell_len
 
     longest = max(cell_len(_cell(row[column["name"]], column)) for row in table.rows)
-    if column["unit"] == "text":
+    if column["unit"] in _TEXTS:
         longest = min(longest, text_width)
     return max(longest, cell_len(column["label"]))
 

@@ -97,9 +97,9 @@ def n_plus_one(request: HttpRequest) -> HttpResponse:
 
 @planted("chatty")
 def chatty(request: HttpRequest) -> HttpResponse:
-    """Send `?n=` queries, no two of which are alike."""
+    """Send `?n=` queries, no more than four of which are alike."""
     count = int(number(request, "n", 40, 200))
-    found = [Product.objects.annotate(**{f"n{n}": Value(n)}).values_list(f"n{n}").first() for n in range(count)]
+    found = [Product.objects.annotate(**{f"n{n // 4}": Value(n)}).filter(id=n).first() for n in range(count)]
     return JsonResponse({"queries": len(found)})
 
 

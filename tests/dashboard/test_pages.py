@@ -226,7 +226,7 @@ def test_the_page_of_the_caches(show):
     page = show(CACHE_PAGE, since="1h")
     assert page.text_of("perf-figure")[1:] == ["90\u00a0%", "70\u00a0%", "310\u00a0µs", "0", "2\u00a0MB"]
     assert page.text_of("perf-change")[-1] == "70 entries"
-    first, second = page.text_of("perf-note")
+    first, second = page.text_of("perf-evidence")
     assert first.startswith("default: Level redis does not answer 1 of 1 processes")
     assert second.startswith("default, basket:*: Only 100 of 2,000 reads hit")
     assert [row[0] for row in page.tables["cache"][1:]] == ["default"]
@@ -239,7 +239,7 @@ def test_an_empty_page_of_the_caches_says_how_to_get_one(show):
     page = show(CACHE_PAGE)
     assert page.text_of("perf-empty").count(EMPTY) == 3
     assert page.text_of("perf-figure") == ["0/s", "–", "–", "–", "0", "0\u00a0B"]
-    assert "django_perf.cache.MultiLevelCache" in page.text_of("perf-note")[0]
+    assert "django_perf.cache.MultiLevelCache" in page.text_of("perf-evidence")[0]
 
 
 @pytest.fixture
@@ -334,7 +334,7 @@ def test_advice_on_compression_stands_above_and_names_the_endpoint(compress, sho
     compress("not_smaller", *[9] * 100, before=5_000, route="packed/<int:pk>")
     compress("zstd", *[9] * 99, 6_000, before=5_000, sent=900, route="huge")
     page = show(COMPRESSION_PAGE, since="1h")
-    first, second = page.text_of("perf-note")
+    first, second = page.text_of("perf-evidence")
     assert first.startswith("GET huge: one response costs milliseconds")
     assert second.startswith("GET packed/<int:pk>: compressing gains nothing here")
     assert "Advice" not in page.headers()
@@ -362,7 +362,7 @@ def test_a_route_of_any_name_is_text_on_the_page_of_compression(compress, show, 
     page = show(COMPRESSION_PAGE, since="1h")
     assert page.shape() == calm
     assert page.tables["compression"][1][0] == route
-    assert page.text_of("perf-note")[0].startswith(f"GET {route}: ")
+    assert page.text_of("perf-evidence")[0].startswith(f"GET {route}: ")
 
 
 def test_an_empty_page_of_compression_says_how_to_get_one(show):
@@ -370,7 +370,7 @@ def test_an_empty_page_of_compression_says_how_to_get_one(show):
     assert page.text_of("perf-empty").count(EMPTY) == 2
     assert page.text_of("perf-empty").count("Nothing to draw in this time.") == 2
     assert page.text_of("perf-figure") == ["0\u00a0B", "–", "–", "–", "–", "–"]
-    assert "CompressionMiddleware" in page.text_of("perf-note")[0]
+    assert "CompressionMiddleware" in page.text_of("perf-evidence")[0]
 
 
 def test_the_page_of_compression_is_linked_from_the_others_with_their_range(show):

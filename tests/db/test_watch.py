@@ -11,6 +11,7 @@ from django.db import connection, connections
 from django.template import engines
 
 from django_perf.db import watch
+from django_perf.metrics.catalog import CALL_SITE
 from django_perf.metrics.trace import FOLD_AT
 from example_project.shop.models import Category, Product, ProductImage, Review
 
@@ -245,3 +246,37 @@ def test_when_the_remedy_cannot_be_told_the_line_still_is(shop, trace, monkeypat
     _, place, remedy, calls, _ = only(findings(trace), "n_plus_one")
     assert (calls, remedy) == (25, "")
     assert HERE.match(place)
+
+
+def call_sites(trace):
+    """Return {(shape, place): executions}."""
+    findings(trace)
+    found = {key[2:]: gathered for key, gathered in trace.more.series.items() if key[0] == CALL_SITE.name}
+    return {key: gathered.totals()[0] for key, gathered in found.items()}
+
+
+def sleep(seconds):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(%s)", [seconds])
+
+
+def test_a_statement_that_takes_long_has_its_line_and_a_short_one_none(trace):
+    sleep(0.003)
+    User.objects.exists()
+    line = sleep.__code__.co_firstlineno + 2
+    assert call_sites(trace) == {("SELECT pg_sleep(?)", f"db/test_watch.py:{line} in sleep"): 1}
+
+
+def test_a_statement_that_comes_often_has_its_line_and_all_its_executions(shop, trace):
+    names_of_products()
+    ((_, place), count), *others = call_sites(trace).items()
+    assert (count, others) == (25, [])
+    assert place.endswith("in names_of_products")
+
+
+def test_of_very_many_executions_each_is_counted_for_its_line(trace):
+    with connection.cursor() as cursor:
+        for number in range(FOLD_AT + 50):
+            cursor.execute("SELECT %s", [number])
+    (count,) = call_sites(trace).values()
+    assert count == FOLD_AT + 50

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from django_perf.metrics.catalog import ENDPOINT_QUERY, FINDING, QUERY, QUERY_ERROR, REQUEST, TRANSACTION
+from django_perf.metrics.catalog import CALL_SITE, ENDPOINT_QUERY, FINDING, QUERY, QUERY_ERROR, REQUEST, TRANSACTION
 from django_perf.metrics.samples import Sample as Example
 from django_perf.reports.queries import endpoints_report, queries_of, statement_named
 from django_perf.store import samples
@@ -26,6 +26,8 @@ def shop(request):
         series(FINDING, ("/item", "GET", "duplicate", *LOOP[3:6], ""), [100], calls=1),
         series(ENDPOINT_QUERY, ("/list", "GET", "default", "SELECT 1"), [80] * 500, rows=500),
         series(ENDPOINT_QUERY, ("/item", "GET", "default", "SELECT 1"), [100] * 2, rows=2),
+        series(CALL_SITE, ("/list", "GET", *LOOP[3:6]), [80] * 500),
+        series(CALL_SITE, ("/item", "GET", *LOOP[3:5], "shop/views.py:90 in item"), [3_000]),
         series(QUERY_ERROR, ("default", "SELECT 1", "40P01"), [1] * 3),
         series(TRANSACTION, ("/list", "GET", "default"), [20_000, 60_000], rollbacks=1, waiting_us=40_000),
     )
@@ -58,6 +60,12 @@ def test_a_finding_names_the_line_the_remedy_and_what_it_costs(shop):
 def test_the_totals_count_requests_by_finding(shop):
     totals = table_of("findings").totals
     assert (totals["n_plus_one"], totals["duplicate"], totals["unbounded"]) == (10, 1, 0)
+
+
+def test_lines_stand_by_the_time_that_their_statements_take(shop):
+    first, second = table_of("lines").rows
+    assert (first["place"], first["name"], first["count"], first["total_ms"]) == (LOOP[5], "/list", 500, 40)
+    assert (second["place"], second["sql"], second["max_ms"]) == ("shop/views.py:90 in item", "SELECT 1", 3)
 
 
 def test_failures_have_a_code_and_its_meaning(shop):

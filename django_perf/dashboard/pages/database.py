@@ -17,8 +17,9 @@ from ...reports.health import health
 from ...reports.report import Report
 from ...reports.text import text_of
 from ...store.reader import Snapshot
-from ..page import ROWS, Asked, Card, Page, notes
+from ..page import ROWS, Asked, Card, Page, advised, notes
 
+_SHOWN = 25
 _NO_POSTGRESQL = "None of the databases is a PostgreSQL server, and only those are asked how they are."
 
 
@@ -32,7 +33,7 @@ def database(snapshot: Snapshot, asked: Asked) -> Page:
         DATABASE_INDEXES,
         DATABASE_STATEMENTS,
     )
-    tables = [report.table(snapshot, window, None, ROWS) for report in reports]
+    tables = [report.table(snapshot, window, None, ROWS if report is DATABASE else _SHOWN) for report in reports]
     shown = [table for number, table in enumerate(tables) if table.rows or number == 0]
     said = notes([] if inspected(snapshot) else [_NO_POSTGRESQL])
     return Page(window, health(snapshot, window), _cards(snapshot, tables[0].rows), [], shown, said)
@@ -49,8 +50,8 @@ def _cards(snapshot: Snapshot, vitals: list[dict[str, Any]]) -> list[Card]:
     return [
         Card("To be done", text_of(act, "count"), "now" if act else "nothing", "bad" if act else "calm"),
         Card("Connections", f"{used} of {most}", "in use", "calm"),
-        Card("Blocks from memory", text_of(min(hits, default=None), "ratio"), "since the statistics began", "calm"),
-        Card("Sessions that wait", text_of(waiting, "count"), "for a lock of another", "bad" if waiting else "calm"),
+        Card("From memory", text_of(min(hits, default=None), "ratio"), "of all blocks", "calm"),
+        Card("Sessions waiting", text_of(waiting, "count"), "for a lock of another", "bad" if waiting else "calm"),
         Card("Size", text_of(sum(server.bytes for server in servers), "bytes"), "on disk", "calm"),
         Card("Version", servers[0].version.split()[0], "PostgreSQL", "calm"),
     ]
@@ -59,6 +60,5 @@ def _cards(snapshot: Snapshot, vitals: list[dict[str, Any]]) -> list[Card]:
 def advice(snapshot: Snapshot, asked: Asked) -> Page:
     """Return the page of all advice."""
     window = asked.window
-    table = ADVICE.table(snapshot, window, None, ROWS)
-    said = notes([] if table.rows else ["Nothing stands out in this time."])
-    return Page(window, health(snapshot, window), [], [], [table] if table.rows else [], said)
+    said = advised(ADVICE.rows(snapshot, window)[:ROWS]) or notes(["Nothing stands out in this time."])
+    return Page(window, health(snapshot, window), notes=said)

@@ -10,6 +10,7 @@ import sqlparse
 from ...metrics.catalog import QUERY, SITE
 from ...reports.findings import FINDINGS
 from ...reports.health import health
+from ...reports.lines import LINES
 from ...reports.plans import find_statement
 from ...reports.queries import QUANTILES, QUERIES, Statement, endpoints_report
 from ...reports.query_errors import QUERY_ERRORS
@@ -43,8 +44,8 @@ def queries(snapshot: Snapshot, asked: Asked) -> Page:
     """Return the page of all queries: what they cost, what is wrong with them, which fail."""
     window = asked.window
     shown: tuple[tuple[Report[Any], str | None, int], ...] = (
+        (FINDINGS, None, FEW_ROWS),
         (QUERIES, asked.sort, ROWS),
-        (FINDINGS, None, ROWS),
         (QUERY_ERRORS, None, FEW_ROWS),
         (TRANSACTIONS, None, FEW_ROWS),
     )
@@ -53,10 +54,11 @@ def queries(snapshot: Snapshot, asked: Asked) -> Page:
     labels = ("Queries", "per_s"), ("Queries per request", "number"), ("Database per request", "ms")
     cards = [card(*label, index, figures, index > 0) for index, label in enumerate(labels)]
     cards.append(card("Of the requests' time", "ratio", 3, figures))
-    found = tables[1].totals
+    found, all_ = tables[0].totals, tables[1].totals
     cards.append(Card("N+1", text_of(found["n_plus_one"], "count"), "requests with one", "calm"))
-    cards.append(Card("Failed", text_of(tables[0].totals["errors"], "count"), "queries", "calm"))
-    return Page(window, health(snapshot, window), cards, _site_charts(snapshot, charted(window)), tables)
+    cards.append(Card("Failed", text_of(all_["errors"], "count"), "queries", "calm"))
+    shown_tables = [table for table in tables if table.rows or table.name == QUERIES.name]
+    return Page(window, health(snapshot, window), cards, _site_charts(snapshot, charted(window)), shown_tables)
 
 
 def _site_figures(snapshot: Snapshot, window: Window) -> list[float | None]:
@@ -97,6 +99,7 @@ def query(snapshot: Snapshot, asked: Asked) -> Page:
 
     reports: tuple[Report[Any], ...] = (
         endpoints_report(alias, sql),
+        replace(own(LINES), columns=tuple(one for one in LINES.columns if one.name != "sql")),
         own(FINDINGS),
         own(QUERY_ERRORS),
         replace(SAMPLES, rows=lambda *args: examples(of_series(snapshot.alias, (SLOW_QUERY, alias, sql)), window)),

@@ -11,6 +11,7 @@ from ...metrics.catalog import REQUEST, SITE, Kind
 from ...reports.exceptions import EXCEPTIONS
 from ...reports.findings import FINDINGS
 from ...reports.health import health
+from ...reports.lines import LINES
 from ...reports.process import PROCESSES
 from ...reports.queries import QUERIES, queries_of
 from ...reports.report import Report, Table
@@ -28,8 +29,8 @@ from ..page import (
     ROWS,
     Asked,
     Card,
-    Note,
     Page,
+    advised,
     card,
     charted,
     quantile_lines,
@@ -50,8 +51,7 @@ def overview(snapshot: Snapshot, asked: Asked) -> Page:
         (PROCESSES, None, ROWS),
     )
     tables = [report.table(snapshot, window, by, limit) for report, by, limit in shown]
-    advice = advise(snapshot, window)[:FEW_NOTES]
-    said = [Note(f"{one.evidence}. {one.remedy}.", one.page, one.params) for one in advice]
+    said = advised(advise(snapshot, window)[:FEW_NOTES])
     return replace(_page(snapshot, window, SITE, None, tables), notes=said)
 
 
@@ -69,12 +69,13 @@ def endpoint(snapshot: Snapshot, asked: Asked) -> Page:
     reports: tuple[Report[Any], ...] = (
         queries_of(*scope),
         own(FINDINGS, lambda row: (row.route, row.method)),
+        own(LINES, lambda row: (row.route, row.method)),
         own(TRANSACTIONS, lambda row: (row.route, row.method)),
         own(EXCEPTIONS, lambda row: (row.route, row.method)),
         replace(SAMPLES, rows=lambda snapshot, window: examples(of_endpoint(snapshot.alias, *scope), window)),
     )
     tables = [report.table(snapshot, asked.window, None, ROWS) for report in reports]
-    shown = [table for number, table in enumerate(tables) if table.rows or number in (0, 3)]
+    shown = [table for number, table in enumerate(tables) if table.rows or number in (0, 4)]
     return _page(snapshot, asked.window, REQUEST, is_own, shown)
 
 

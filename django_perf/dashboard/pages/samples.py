@@ -7,6 +7,7 @@ from typing import Any
 
 from ...db.fingerprint import shape_id
 from ...exceptions import NotRecorded
+from ...reports.findings import MEANINGS
 from ...reports.health import health
 from ...reports.report import Value
 from ...reports.text import short_sql, text_of
@@ -77,9 +78,10 @@ def _bar(span: dict[str, Any], whole_us: int) -> Bar:
 
 
 def _detail(span: dict[str, Any]) -> str:
-    parts = [f"{span['calls']:,} times" if "calls" in span else "", f"{span['rows']:,} rows" if "rows" in span else ""]
+    parts = [f"{span['calls']:,} ×" if "calls" in span else "", f"rows: {span['rows']:,}" if "rows" in span else ""]
     return ", ".join(part for part in parts if part)
 
 
 def _finding(finding: dict[str, Any]) -> dict[str, Value]:
-    return {**finding, "took": text_of(finding.get("us", 0) / 1_000, "ms"), "sql": short_sql(finding.get("sql", ""))}
+    meaning = MEANINGS.get(finding.get("finding", ""), "")
+    return {**finding, "meaning": meaning, "took": text_of(finding.get("us", 0) / 1_000, "ms")}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 _DAYS = "(extract(epoch FROM now() - {}) / 86400)::float8"
-_SECONDS = "extract(epoch FROM now() - {})::float8"
+# clock_timestamp(): what another session has begun since now() would be younger than nothing.
+_SECONDS = "extract(epoch FROM clock_timestamp() - {})::float8"
 _NAME = "CASE WHEN {0}.nspname = current_schema() THEN '' ELSE {0}.nspname || '.' END || {1}.relname"
 # The planner's estimate, or that of the statistics for a table which was never analysed.
 _ROWS = "(CASE WHEN {0}.reltuples > 0 THEN {0}.reltuples ELSE pg_stat_get_live_tuples({0}.oid) END)::float8"

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# A step that takes this part of the cost of all is what to look at.
+# A step that takes this part of the cost of all is what to look at, unless all of it is next to nothing.
 _EXPENSIVE = 0.25
+_CHEAP = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,12 @@ class Node:
     @property
     def is_expensive(self) -> bool:
         """Tell whether much of the cost of the whole is this step's own."""
-        return self.share >= _EXPENSIVE
+        return self.share >= _EXPENSIVE and self.own_cost >= _CHEAP
+
+    @property
+    def own_cost(self) -> float:
+        """Return its cost without that of the steps below, in the planner's units."""
+        return max(0.0, (self.cost or 0.0) - sum(child.cost or 0.0 for child in self.children))
 
     def walk(self) -> Iterator[Node]:
         """Yield this step and those below it."""
@@ -69,9 +75,9 @@ class Node:
         parts = [f"filter: {self.filter}" if self.filter else "", f"by: {self.condition}" if self.condition else ""]
         parts.append(f"order: {', '.join(self.sort)}" if self.sort else "")
         if self.rows is not None:
-            parts.append(f"{self.rows:,.0f} rows expected")
+            parts.append(f"rows expected: {self.rows:,.0f}")
         if self.actual_rows is not None:
-            parts.append(f"{self.actual_rows:,.0f} rows came")
+            parts.append(f"rows that came: {self.actual_rows:,.0f}")
         if self.cost is not None:
             parts.append(f"cost {self.cost:,.0f}, {self.share:.0%} of it here")
         return [part for part in parts if part]
@@ -101,8 +107,7 @@ def from_postgresql(document: Mapping[str, Any], schema: str = "public") -> Node
     # A LIMIT costs less than what it stops: the dearest step stands for all.
     whole = max((node.cost or 0.0 for node in root.walk()), default=0.0) or 1.0
     for node in root.walk():
-        below = sum(child.cost or 0.0 for child in node.children)
-        node.share = max(0.0, (node.cost or 0.0) - below) / whole
+        node.share = node.own_cost / whole
     return root
 
 

@@ -36,7 +36,8 @@ class Command(BaseCommand):
             "report",
             nargs="?",
             choices=sorted(REPORTS),
-            help="One report; without it all, but those that ask the databases themselves: advice, database...",
+            metavar="REPORT",
+            help="One of %(choices)s; without it all, but those that ask the databases themselves.",
         )
         parser.add_argument("--since", default="5m", help=f"Time range: {', '.join(PRESETS)} or the like (5m).")
         parser.add_argument("--sort", metavar="COLUMN", help="Column to sort by, largest first.")

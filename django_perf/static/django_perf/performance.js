@@ -128,11 +128,13 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     draw();
-    note("live");
-    setInterval(refresh, REFRESH_MS);
+    if (document.querySelector("[data-live]")) {
+      note("live");
+      setInterval(refresh, REFRESH_MS);
+      document.addEventListener("visibilitychange", refresh);
+    }
     window.addEventListener("resize", draw);
     window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
     new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-    document.addEventListener("visibilitychange", refresh);
   });
 })();
