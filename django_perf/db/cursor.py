@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from time import perf_counter_ns
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from django.db.backends.utils import CursorDebugWrapper, CursorWrapper
@@ -15,12 +16,12 @@ from django.db.backends.utils import CursorDebugWrapper, CursorWrapper
 from ..metrics.catalog import ENDPOINT_QUERY, QUERY_ERROR
 from ..metrics.guard import count_fault
 from ..metrics.recorder import recorder
-from ..metrics.statement import NS, ROWS, SHAPE, SITE, Run
-from ..metrics.trace import DEAR_NS, FOLD_AT, PAUSED, current
+from ..metrics.statement import MARK, NS, ROWS, SHAPE, STRIDE, Run, Runs, Shape
+from ..metrics.trace import DEAR_NS, MAX_SERIES, PAUSED, Trace, current
 from .errors import code_of
 from .shapes import Shapes, shapes_of
 from .slow_log import log_outside
-from .watch import MANY_ROWS, REPEATED, watch_of
+from .watch import MANY_ROWS, REPEATED, look_at_repetition, watch_of
 
 if TYPE_CHECKING:
     _Base = CursorWrapper
@@ -29,8 +30,20 @@ else:
 
 # What some drivers say where they do not know the number of rows: -1, None, 2**64 - 1.
 _MOST_ROWS = 2**62
-# Stands for the parameters of what is never a duplicate.
-_MANY: Any = object()
+# What Django's execute() and the method that it calls speak of.
+_NAMES_IN_EXECUTE = (
+    ("_execute_with_wrappers", "_execute"),
+    ("db", "reversed", "execute_wrappers", "functools", "partial"),
+)
+_EXECUTE = CursorWrapper.execute
+# To look where a statement comes from is as dear as all the rest. It is done where the statement took so long that this
+# does not matter, where it has been asked before, and otherwise at every seventh execution from the fifth: a prime, so
+# that of lines that send the same in turn each is seen. In figures.
+_WORTH_NS = 500_000
+_OFTEN = (REPEATED - 1) * STRIDE
+_LOOK_EACH = 7 * STRIDE
+# Stands for the parameters of what is never a duplicate; it has no hash either.
+_MANY: Any = []
 
 
 class Executing(_Base):
@@ -40,8 +53,12 @@ class Executing(_Base):
     """
 
     shapes: Shapes
-    # Of the statement whose rows can be fetched now; None outside a request.
-    run: Run | None = None
+    known: dict[Any, Shape]
+    # That execute() may be left out which would only call _execute(): its two frames are half as dear as all of this.
+    is_direct = False
+    # Where the statement stands whose rows can be fetched now; None outside a request, and when they are fetched.
+    runs: Runs | None = None
+    at = 0
     # The driver does not know how many rows there are, so they are counted as they come.
     counts_rows = False
 
@@ -49,7 +66,10 @@ class Executing(_Base):
         """Execute, as Django's."""
         started_ns = perf_counter_ns()
         try:
-            result = super().execute(sql, params)
+            if self.is_direct and not self.db.execute_wrappers and CursorWrapper.execute is _EXECUTE:
+                result = self._execute(sql, params)
+            else:
+                result = super().execute(sql, params)
         except Exception as error:
             self._note_failed(sql, started_ns, error)
             raise
@@ -82,42 +102,54 @@ class Executing(_Base):
         """Add the execution to the trace: the hot path, where a call costs more than a line."""
         try:
             elapsed_ns = perf_counter_ns() - started_ns
+            if self.runs is not None:  # a cursor that is used again
+                self._finish()
             trace = current.get()
             if trace is None or trace is PAUSED:
-                self.run = None
-                if trace is None and recorder.enabled:
-                    self._note_outside(sql, elapsed_ns)
-                return
+                return self._note_outside(trace, sql, elapsed_ns)
             rows = self.cursor.rowcount
-            # An unknown number or none: there are drivers that say 0 until the first row is fetched.
-            self.counts_rows = is_unknown = not (rows and 0 < rows < _MOST_ROWS)
-            shape = (self.shapes.known.get(sql) if type(sql) is str else None) or self.shapes.find(sql)
+            if rows and 0 < rows < _MOST_ROWS:
+                self.counts_rows = False
+            else:  # an unknown number or none: there are drivers that say 0 until the first row is fetched
+                self.counts_rows, rows = True, 0
             try:
-                mark = hash((sql, params if type(params) is tuple else _hashable(params)))
-            except TypeError:  # a list for an array, a dict for JSON: never the same as another
-                mark = None
-            last = self.run
-            if last is not None:  # a cursor that is used again
-                _finish(last)
-            run = self.run = [shape, started_ns, elapsed_ns, 0 if is_unknown else rows, None, mark]
-            if elapsed_ns >= DEAR_NS or run[ROWS] > MANY_ROWS or trace.template is not None:
-                watch_of(trace).look(trace, run)
-            runs = trace.statements.get(shape)
-            if runs is None:
-                trace.begin_statement(shape, run)
-                return
-            runs.append(run)
-            if run[SITE] is None:
-                run[SITE] = shape.site()
-            if trace.watch is None or len(runs) == REPEATED or len(runs) >= FOLD_AT:
-                watch_of(trace).repeat(trace, shape, runs)
+                shape, mark = self.known[sql], hash((sql, params))
+            except (KeyError, TypeError):
+                shape, mark = self.shapes.find(sql), _mark(sql, params)
+            runs, at, is_again = trace.statements.get(shape), 0, False
+            if runs is not None:
+                at = len(runs) - 1
+                is_again = at < _OFTEN and (mark == runs[-1] or mark == runs[MARK])
+                runs += (started_ns, elapsed_ns, rows, None, mark)
+            elif len(trace.statements) < MAX_SERIES:
+                runs = trace.statements[shape] = [shape, started_ns, elapsed_ns, rows, None, mark]
+            else:
+                trace.dropped += 1
+                return None
+            if elapsed_ns >= DEAR_NS or rows > MANY_ROWS or trace.template is not None:
+                watch_of(trace).look(trace, Run(runs, at))
+            if at and (elapsed_ns >= _WORTH_NS or is_again or at % _LOOK_EACH == _OFTEN):
+                runs, at = look_at_repetition(trace, runs, at)
+            self.runs, self.at = runs, at
+        except Exception as fault:
+            count_fault("query", fault)
+
+    def _finish(self) -> None:
+        """Judge the last statement if it took long or returned much, unless its request is over and has done so."""
+        runs, at, trace = self.runs, self.at, current.get()
+        self.runs = None
+        if runs is None or trace is None or (runs[at + NS] < DEAR_NS and runs[at + ROWS] <= MANY_ROWS):
+            return
+        try:
+            if trace.statements.get(runs[SHAPE]) is runs:
+                watch_of(trace).finish(trace, Run(runs, at))
         except Exception as fault:
             count_fault("query", fault)
 
     def _note_failed(self, sql: Any, started_ns: int, error: Exception) -> None:
         try:
-            self.run = None
             elapsed_ns = perf_counter_ns() - started_ns
+            self._finish()
             trace, key = current.get(), self.shapes.find(sql).key
             failure = (*key[1:], code_of(error))
             if trace is None:
@@ -129,8 +161,10 @@ class Executing(_Base):
         except Exception as fault:
             count_fault("query", fault)
 
-    def _note_outside(self, sql: Any, elapsed_ns: int) -> None:
+    def _note_outside(self, trace: Trace | None, sql: Any, elapsed_ns: int) -> None:
         """Record what no request has asked for: a command, a thread. Of its rows only a known number counts."""
+        if trace is PAUSED or not recorder.enabled:
+            return
         rows, key = self.cursor.rowcount, self.shapes.find(sql).key
         known = rows if rows and 0 < rows < _MOST_ROWS else 0
         recorder.record(ENDPOINT_QUERY, key[1:], (elapsed_ns + 500) // 1000, (0, known))
@@ -150,24 +184,36 @@ class Fetching(Executing):
         except Exception as error:
             self._note_fetch_failed(started_ns, error)
             raise
-        self._note_fetched(started_ns, row is not None)
+        # As in _note_fetched(), and without its call.
+        runs = self.runs
+        if runs is not None:
+            runs[self.at + NS] += perf_counter_ns() - started_ns
+            if self.counts_rows and row is not None:
+                runs[self.at + ROWS] += 1
         return row
 
     def fetchmany(self, size: int | None = None) -> Any:
         """Fetch, as Django's."""
+        runs, wanted = self.runs, self.cursor.arraysize if size is None else size
+        if runs is None:  # not in a request, or the last rows were here: the ORM asks once more
+            with self.db.wrap_database_errors:
+                return self.cursor.fetchmany(wanted)
         started_ns = perf_counter_ns()
         try:
             with self.db.wrap_database_errors:
-                rows = self.cursor.fetchmany() if size is None else self.cursor.fetchmany(size)
+                rows = self.cursor.fetchmany(wanted)
         except Exception as error:
             self._note_fetch_failed(started_ns, error)
             raise
-        # As in _note_fetched(): the ORM calls this twice a query, and a call costs more than a line.
-        run = self.run
-        if run is not None:
-            run[NS] += perf_counter_ns() - started_ns
-            if self.counts_rows and rows:
-                run[ROWS] += len(rows)
+        # As in _note_fetched(): the ORM calls this for each query, and a call costs more than a line.
+        at, count = self.at, len(rows) if rows else 0
+        runs[at + NS] += perf_counter_ns() - started_ns
+        if self.counts_rows:
+            runs[at + ROWS] += count
+        if count < wanted:
+            if runs[at + NS] >= DEAR_NS or runs[at + ROWS] > MANY_ROWS:
+                self._finish()
+            self.runs = None
         return rows
 
     def fetchall(self) -> Any:
@@ -184,53 +230,52 @@ class Fetching(Executing):
 
     def close(self) -> None:
         """Close, as the driver's cursor."""
-        run = self.run
-        if run is not None and (run[NS] >= DEAR_NS or run[ROWS] > MANY_ROWS):
-            _finish(run)
+        runs = self.runs
+        if runs is not None and (runs[self.at + NS] >= DEAR_NS or runs[self.at + ROWS] > MANY_ROWS):
+            self._finish()
         self.cursor.close()
 
     def _note_fetched(self, started_ns: int, rows: int) -> None:
-        run = self.run
-        if run is not None:
-            run[NS] += perf_counter_ns() - started_ns
+        runs = self.runs
+        if runs is not None:
+            runs[self.at + NS] += perf_counter_ns() - started_ns
             if self.counts_rows:
-                run[ROWS] += rows
+                runs[self.at + ROWS] += rows
 
     def _note_fetch_failed(self, started_ns: int, error: Exception) -> None:
         """Count the failure of a statement that seemed to succeed: a server-side cursor, a time limit."""
         try:
-            run, trace = self.run, current.get()
-            if run is not None and trace is not None:
-                run[NS] += perf_counter_ns() - started_ns
-                key = run[SHAPE].key
+            runs, trace = self.runs, current.get()
+            if runs is not None and trace is not None:
+                runs[self.at + NS] += perf_counter_ns() - started_ns
+                key = runs[SHAPE].key
                 trace.add(key, (), (1, 0))
                 trace.add((QUERY_ERROR.name, *key[1:], code_of(error)), (1,))
         except Exception as fault:
             count_fault("fetch", fault)
 
 
-def _hashable(params: Any) -> Any:
-    """Return parameters in a form that has a hash, if their values have one; what is never a duplicate has none."""
-    if params is _MANY:
-        raise TypeError
-    return tuple(params) if type(params) is list else params
-
-
-def _finish(run: Run) -> None:
-    """Judge a statement that took long or returned much, unless its request is over and has done so."""
-    if run[NS] < DEAR_NS and run[ROWS] <= MANY_ROWS:
-        return
+def _mark(sql: Any, params: Any) -> Any:
+    """Return what is equal for equal values, even if they come as a list; what has no hash is like nothing else."""
     try:
-        trace = current.get()
-        if trace is not None and any(run is one for one in trace.statements.get(run[SHAPE], ())):
-            watch_of(trace).finish(trace, run)
-    except Exception as fault:
-        count_fault("query", fault)
+        return object() if params is _MANY else hash((sql, tuple(params) if type(params) is list else params))
+    except TypeError:  # a list for an array, a dict for JSON
+        return object()
 
 
 @lru_cache(maxsize=256)
 def measured(base: type, alias: str, vendor: str) -> type:
     """Return the class that measures what `base`, a class of cursor wrappers, does on one alias."""
     mixin = Fetching if base in (CursorWrapper, CursorDebugWrapper) else Executing
-    names = {"shapes": shapes_of(alias, vendor), "__module__": __name__}
-    return type(f"Measured{base.__name__}", (mixin, base), names)
+    shapes = shapes_of(alias, vendor)
+    names = {"shapes": shapes, "known": shapes.known, "is_direct": base is CursorWrapper and _is_known()}
+    return type(f"Measured{base.__name__}", (mixin, base), {**names, "__module__": __name__})
+
+
+def _is_known() -> bool:
+    """Tell whether Django's execute() is the one that this was written for, and nobody has replaced it."""
+    functions = CursorWrapper.execute, CursorWrapper._execute_with_wrappers  # type: ignore[attr-defined]
+    return all(
+        isinstance(function, FunctionType) and function.__code__.co_names == names
+        for function, names in zip(functions, _NAMES_IN_EXECUTE, strict=True)
+    )

@@ -7,10 +7,9 @@ twenty statements from one line no one can be sure that they are cheap elsewhere
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..metrics.statement import NS, ROWS, Run
+from ..metrics.statement import NS, ROWS, Run, Runs, calls, column
 from .fingerprint import is_select
 
 N_PLUS_ONE, DUPLICATE, UNBOUNDED, TEMPLATE = "n_plus_one", "duplicate", "unbounded", "template"
@@ -37,13 +36,13 @@ class Tally:
     def add(self, run: Run) -> None:
         """Add one."""
         self.calls += 1
-        self.ns += run[NS]
-        self.rows += run[ROWS]
+        self.ns += run.ns
+        self.rows += run.rows
 
     @classmethod
-    def of(cls, runs: Sequence[Run]) -> Tally:
+    def of(cls, runs: Runs) -> Tally:
         """Return the tally of several."""
-        return cls(len(runs), sum([run[NS] for run in runs]), sum([run[ROWS] for run in runs]))
+        return cls(calls(runs), sum(column(runs, NS)), sum(column(runs, ROWS)))
 
     def merge(self, other: Tally) -> None:
         """Add another tally."""

@@ -10,7 +10,7 @@ from ..metrics.aggregate import Key
 from ..metrics.callsite import find_site, place_of
 from ..metrics.endpoints import method_of, request_id, route_of
 from ..metrics.names import clean
-from ..metrics.statement import NS, ROWS, SHAPE, SITE, Run
+from ..metrics.statement import Run
 from ..metrics.trace import Trace
 from .fingerprint import shape_id
 
@@ -27,7 +27,7 @@ def log_run(run: Run, trace: Trace) -> None:
     request = trace.request
     match = getattr(request, "resolver_match", None)
     fields = {"route": clean(route_of(match)), "method": method_of(getattr(request, "method", None))}
-    _log(run[SHAPE].key, run[NS], run[ROWS], place_of(run[SITE]), {**fields, "request_id": request_id(trace)})
+    _log(run.shape.key, run.ns, run.rows, place_of(run.site), {**fields, "request_id": request_id(trace)})
 
 
 def log_outside(key: Key, elapsed_ns: int, rows: int) -> None:

@@ -7,11 +7,11 @@ where it was sent from the same line as the last time, five where not.
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from ..metrics.callsite import Site, find_site, place_of
 from ..metrics.catalog import CALL_SITE, FINDING
-from ..metrics.statement import MARK, NS, ROWS, SHAPE, SITE, Run, Shape
+from ..metrics.statement import MARK, NS, SHAPE, SITE, STRIDE, Run, Runs, Shape, calls, column, each, some
 from ..metrics.trace import DEAR_NS, FOLD_AT, Trace
 from . import findings
 from .findings import Tally
@@ -19,22 +19,23 @@ from .remedy import remedy_of, template_site
 from .slow_log import log_run, slow_ns
 
 REPEATED, MANY_ROWS = findings.LEAST_REPEATS, findings.MOST_ROWS
-_MAX_KNOWN = 5_000
+# A line was seen so often that what lies between is taken to be its too.
+_SURE = 3
+# Of one statement: code that is made at run time may have any number of lines.
+_MAX_REMEDIES = 50
 
 # A statement, and the place that sent it.
 Sent = tuple[Shape, str]
-_remedies: dict[tuple[str, str], str] = {}
 
 
 class StatementWatch:
     """Keep what was seen in one request; used by one thread at a time, as its trace is."""
 
-    __slots__ = ("_again", "_folded", "_in_templates", "_large", "_template_sites", "_unfinished")
+    __slots__ = ("_folded", "_in_templates", "_large", "_template_sites", "_unfinished")
 
     def __init__(self) -> None:
         # Of executions that are not in the trace any more.
         self._folded: dict[Sent, Tally] = defaultdict(Tally)
-        self._again: dict[Sent, Tally] = defaultdict(Tally)
         self._in_templates: dict[Sent, Tally] = defaultdict(Tally)
         self._large: dict[Sent, Tally] = defaultdict(Tally)
         self._template_sites: dict[tuple[Shape, str], Site | None] = {}
@@ -45,41 +46,38 @@ class StatementWatch:
         """Look at a statement that has just been executed."""
         if trace.template is not None:
             self._look_at_template(trace.template, run)
-        elif run[SITE] is None:
-            run[SITE] = find_site(sys._getframe(2))
-        if run[NS] >= DEAR_NS or run[ROWS] > MANY_ROWS:
+        elif run.site is None:
+            run.sent_from(find_site(sys._getframe(2)))
+        if run.ns >= DEAR_NS or run.rows > MANY_ROWS:
             self._unfinished.append(run)
 
     def _look_at_template(self, template: str, run: Run) -> None:
         """Name the line of the template; a statement that it repeats is sent by the same one."""
-        at = run[SHAPE], template
+        at = run.shape, template
         if at not in self._template_sites:
             self._template_sites[at] = template_site(sys._getframe(3))
-        run[SITE] = self._template_sites[at]
-        self._in_templates[run[SHAPE], place_of(run[SITE])].add(run)
+        run.sent_from(self._template_sites[at])
+        self._in_templates[run.shape, place_of(run.site)].add(run)
 
     def finish(self, trace: Trace, run: Run) -> None:
         """Judge a statement that took long or returned much, when its rows are fetched."""
-        if run[SITE] is None:
-            run[SITE] = find_site(sys._getframe(2))
-        self._unfinished = [one for one in self._unfinished if one is not run]
+        if run.site is None:
+            run.sent_from(find_site(sys._getframe(2)))
+        self._unfinished = [one for one in self._unfinished if one.runs is not run.runs or one.at != run.at]
         self._judge(trace, run)
 
     def _judge(self, trace: Trace, run: Run) -> None:
-        if findings.is_unbounded(run[SHAPE].sql, run[ROWS]):
-            self._large[run[SHAPE], place_of(run[SITE])].add(run)
-        if run[NS] >= slow_ns():
+        if findings.is_unbounded(run.shape.sql, run.rows):
+            self._large[run.shape, place_of(run.site)].add(run)
+        if run.ns >= slow_ns():
             log_run(run, trace)
 
-    def repeat(self, trace: Trace, shape: Shape, runs: list[Run]) -> None:
-        """Take note of a statement that the request has executed before."""
-        if len(runs) == REPEATED:
-            _learn_remedy(shape, place_of(runs[-1][SITE]))
-        elif len(runs) >= FOLD_AT:
-            folded = trace.fold_runs(shape)
-            _add_call_sites(trace, shape, folded)
-            for run in folded:
-                self._folded[shape, place_of(run[SITE])].add(run)
+    def fold(self, trace: Trace, runs: Runs) -> None:
+        """Add up most of very many executions."""
+        shape: Shape = runs[SHAPE]
+        _spread_sites(runs)
+        for place, own in _by_place(trace.fold_runs(shape)).items():
+            self._folded[shape, place].merge(Tally.of(own))
 
     def end(self, trace: Trace) -> None:
         """Judge what nobody has closed."""
@@ -87,26 +85,30 @@ class StatementWatch:
             self._judge(trace, run)
 
     def conclude(self, trace: Trace) -> None:
-        """Add the findings to the trace."""
-        for shape, runs in trace.statements.items():
-            if len(runs) > 1:
-                self._judge_repeats(trace, shape, runs)
-            dear = runs if len(runs) >= REPEATED else [run for run in runs if run[NS] >= DEAR_NS]
-            _add_call_sites(trace, shape, dear)
+        """Add the findings to the trace, and the lines that sent slow or frequent statements."""
+        for runs in trace.statements.values():
+            if calls(runs) > 1:
+                self._judge_repeats(trace, runs)
+            elif runs[NS] >= DEAR_NS:
+                _add_call_site(trace, (runs[SHAPE], place_of(runs[SITE])), Tally.of(runs))
         for name, tallies in ((findings.UNBOUNDED, self._large), (findings.TEMPLATE, self._in_templates)):
             for sent, tally in tallies.items():
                 add_finding(trace, name, sent, tally)
 
-    def _judge_repeats(self, trace: Trace, shape: Shape, runs: list[Run]) -> None:
+    def _judge_repeats(self, trace: Trace, runs: Runs) -> None:
         """Find one query for each of something, and the very same query again."""
-        if len({run[MARK] for run in runs}) == len(runs) and len(runs) < REPEATED:
+        shape, marks = runs[SHAPE], column(runs, MARK)
+        is_often, is_again = len(marks) >= REPEATED, len(set(marks)) < len(marks)
+        if not is_often and not is_again and max(column(runs, NS)) < DEAR_NS:
             return
-        runs[0][SITE] = runs[0][SITE] or runs[1][SITE]  # nobody looks at the first: most statements come once
-        repetitions = _by_place(_again(runs))
+        _spread_sites(runs)
+        repetitions = _by_place(_again(runs)) if is_again else {}
         for place, own in _by_place(runs).items():
-            tally, again = Tally.of(own), Tally.of(repetitions.get(place, []))
+            tally, again = Tally.of(own), Tally.of(repetitions.get(place, [shape]))
             if self._folded:
                 tally.merge(self._folded[shape, place])
+            if is_often or max(column(own, NS)) >= DEAR_NS:
+                _add_call_site(trace, (shape, place), tally)
             # Where all of them ask the very same, nothing is fetched for each.
             if findings.is_n_plus_one(tally.calls, tally.ns) and again.calls < tally.calls - 1:
                 add_finding(trace, findings.N_PLUS_ONE, (shape, place), tally)
@@ -114,20 +116,75 @@ class StatementWatch:
                 add_finding(trace, findings.DUPLICATE, (shape, place), again)
 
 
-def _by_place(runs: list[Run]) -> dict[str, list[Run]]:
-    site = runs[0][SITE] if runs else None
-    if all(run[SITE] == site for run in runs):
-        return {place_of(site): runs}
+class _Repetitions:
+    """Stand for the watch of a request in which statements repeat, and that is all: until its end there is nothing."""
+
+    def end(self, trace: Trace) -> None:
+        """Do nothing."""
+
+    def conclude(self, trace: Trace) -> None:
+        """Add the findings to the trace."""
+        StatementWatch().conclude(trace)
+
+
+_REPETITIONS = _Repetitions()
+
+
+def look_at_repetition(trace: Trace, runs: Runs, at: int) -> tuple[Runs, int]:
+    """Look where a statement comes from that the request has executed before, and what to do about it.
+
+    Of very many executions most are added up: returns those that are left, and where the last one stands.
+    """
+    shape: Shape = runs[SHAPE]
+    site = runs[at + SITE] = runs[at + SITE] or shape.site() or ""  # nowhere in the project is known, too
+    if trace.watch is None:
+        trace.watch = _REPETITIONS
+    if site is not shape.learned and calls(runs) >= REPEATED:
+        shape.learned = site
+        _learn_remedy(shape, place_of(site))
+    if calls(runs) < FOLD_AT:
+        return runs, at
+    watch_of(trace).fold(trace, runs)
+    left = trace.statements[shape]
+    return left, len(left) - 1 - STRIDE
+
+
+def _spread_sites(runs: Runs) -> None:
+    """Where nobody has looked where an execution came from, take it to be where the next one did that was looked at.
+
+    Only of lines that were seen several times: a statement may also come from many lines, once from each.
+    """
+    sites = column(runs, SITE)
+    known = [site for site in sites if site is not None]
+    if len(known) >= _SURE and known.count(known[0]) == len(known):
+        runs[SITE::STRIDE] = known[:1] * len(sites)
+        return
+    seen = Counter(map(place_of, known))
+    last = next((place_of(site) for site in reversed(known) if seen[place_of(site)] >= _SURE), None)
+    for number in reversed(range(len(sites))):
+        if sites[number] is None:
+            sites[number] = last
+        elif seen[place_of(sites[number])] >= _SURE:
+            last = place_of(sites[number])
+    runs[SITE::STRIDE] = sites
+
+
+def _by_place(runs: Runs) -> dict[str, Runs]:
+    """Return the executions by the place that they came from, those aside of which nobody knows it."""
+    sites = column(runs, SITE)
+    if sites and sites.count(sites[0]) == len(sites):
+        return {} if sites[0] is None else {place_of(sites[0]): runs}
     found: dict[str, list[Run]] = {}
-    for run in runs:
-        found.setdefault(place_of(run[SITE]), []).append(run)
-    return found
+    for run in each(runs):
+        if run.site is not None:
+            found.setdefault(place_of(run.site), []).append(run)
+    return {place: some(runs, own) for place, own in found.items()}
 
 
-def _again(runs: list[Run]) -> list[Run]:
+def _again(runs: Runs) -> Runs:
     """Return the executions that repeat an earlier one with all its parameters."""
-    seen: set[int | None] = {None}
-    return [run for run in runs if run[MARK] is not None and (run[MARK] in seen or seen.add(run[MARK]))]  # type: ignore[func-returns-value]
+    seen: set[object] = set()
+    return some(runs, [run for run in each(runs) if run.mark in seen or seen.add(run.mark)])  # type: ignore[func-returns-value]
 
 
 def watch_of(trace: Trace) -> StatementWatch:
@@ -140,23 +197,20 @@ def watch_of(trace: Trace) -> StatementWatch:
 def add_finding(trace: Trace, name: str, sent: Sent, tally: Tally) -> None:
     """Add one finding to the measurements of a request."""
     shape, place = sent
-    remedy = _remedies.get((shape.sql, place), "") if name in (findings.N_PLUS_ONE, findings.DUPLICATE) else ""
+    remedy = shape.remedies.get(place, "") if name in (findings.N_PLUS_ONE, findings.DUPLICATE) else ""
     labels = (name, shape.alias, shape.sql, place, remedy)
     trace.add((FINDING.name, *labels), (tally.ns // 1000,), (tally.calls, tally.rows))
 
 
-def _add_call_sites(trace: Trace, shape: Shape, runs: list[Run]) -> None:
-    """Say which lines sent these executions of a statement."""
-    for place, own in _by_place(runs).items():
-        if place:
-            trace.add((CALL_SITE.name, *shape.key[1:], place), [(run[NS] + 500) // 1000 for run in own])
+def _add_call_site(trace: Trace, sent: Sent, tally: Tally) -> None:
+    """Say what the statements from one line took together, if anybody knows the line."""
+    shape, place = sent
+    if place:
+        trace.add((CALL_SITE.name, *shape.key[1:], place), (tally.ns // 1000,), (tally.calls, tally.rows))
 
 
 def _learn_remedy(shape: Shape, place: str) -> None:
     """Look at the frames once in the life of the process; where that fails, it would fail each time."""
-    sent = shape.sql, place
-    if sent not in _remedies:
-        if len(_remedies) >= _MAX_KNOWN:
-            _remedies.clear()
-        _remedies[sent] = ""
-        _remedies[sent] = remedy_of(sys._getframe(2))
+    if place not in shape.remedies and len(shape.remedies) < _MAX_REMEDIES:
+        shape.remedies[place] = ""
+        shape.remedies[place] = remedy_of(sys._getframe(2))

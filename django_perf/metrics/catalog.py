@@ -261,8 +261,9 @@ CALL_SITE = Kind(
     18,
     "call_site",
     "us",
-    "Database statements by the line that sent them: those that took long or came often enough for it to be looked up.",
+    "Database statements that take long or come often, by the line that sends them: what they took in each request.",
     labels=("route", "method", "alias", "sql", "place"),
+    counters=("calls", "rows"),
     caps=(_ROUTES, _SHAPES, Cap(("route", "method", "sql", "place"), 2_000, ("route", "method", "place"))),
     scoped=True,
 )

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from .aggregate import Key, add_counters
 from .callsite import find_site, place_of
 from .histogram import Histogram
-from .statement import NS, ROWS, STARTED, Run, Shape
+from .statement import NS, ROWS, SHAPE, STRIDE, Runs, Shape, calls, column, each
 
 # A request that runs a million statements keeps their histogram, not a list of a million numbers.
 FOLD_AT = 1_000
@@ -78,14 +78,7 @@ class Trace:
         self.started_ns = started_ns
         self.cpu_started_ns = cpu_started_ns
         # The executions of each statement; the cursor adds to it directly.
-        self.statements: dict[Shape, list[Run]] = {}
-
-    def begin_statement(self, shape: Shape, run: Run) -> None:
-        """Add the first execution of a statement."""
-        if len(self.statements) < MAX_SERIES:
-            self.statements[shape] = [run]
-        else:
-            self.dropped += 1
+        self.statements: dict[Shape, Runs] = {}
 
     def add(self, key: Key, values: Sequence[int], counters: Sequence[int] = ()) -> None:
         """Add values and counters to one series; when there are too many series, they are dropped and counted."""
@@ -111,37 +104,37 @@ class Trace:
         elif len(self.spans) < MAX_SPANS:
             self.spans.append(Span(kind, name, started_ns, elapsed_ns))
 
-    def fold_runs(self, shape: Shape) -> list[Run]:
+    def fold_runs(self, shape: Shape) -> Runs:
         """Move most executions of a statement to the other measurements, for there are too many to keep each.
 
-        Returns those that were moved.
+        Returns those that were moved. What is fetched for one of them later on is not timed any more.
         """
-        runs = self.statements[shape]
-        folded = runs[_KEPT:-_KEPT]
-        del runs[_KEPT:-_KEPT]
-        self.add(shape.key, [(run[NS] + 500) // 1000 for run in folded], (0, sum(run[ROWS] for run in folded)))
+        runs, kept = self.statements[shape], _KEPT * STRIDE
+        folded = [shape, *runs[1 + kept : -kept]]
+        self.statements[shape] = runs[: 1 + kept] + runs[-kept:]
+        taken = column(folded, NS)
+        self.add(shape.key, [(ns + 500) // 1000 for ns in taken], (0, sum(column(folded, ROWS))))
         if self.more is not None:
-            self.more.queries += len(folded)
-            self.more.query_ns += sum(run[NS] for run in folded)
+            self.more.queries += len(taken)
+            self.more.query_ns += sum(taken)
         return folded
 
     def totals(self, shape: Shape) -> tuple[int, int, int]:
         """Return the executions of a statement so far, their nanoseconds and their rows."""
-        runs = self.statements.get(shape, [])
+        runs = self.statements.get(shape, [shape])
         gathered = self.more.series.get(shape.key) if self.more else None
-        calls, folded_us, rows = (0, 0, 0) if gathered is None else gathered.totals()
-        rows += sum(run[ROWS] for run in runs)
-        return calls + len(runs), folded_us * 1000 + sum(run[NS] for run in runs), rows
+        folded, folded_us, rows = (0, 0, 0) if gathered is None else gathered.totals()
+        return folded + calls(runs), folded_us * 1000 + sum(column(runs, NS)), rows + sum(column(runs, ROWS))
 
     def busy_since(self, alias: str, since_ns: int) -> tuple[int, int]:
         """Return when the first statement of a database began since then, 0 if none, and how long its statements ran.
 
         Those that were folded count as if all had run since: who waited has to be beyond doubt.
         """
-        runs = [run for shape, runs in self.statements.items() if shape.alias == alias for run in runs]
-        late = [run for run in runs if run[STARTED] >= since_ns]
+        own = [run for runs in self.statements.values() if runs[SHAPE].alias == alias for run in each(runs)]
+        late = [run for run in own if run.started_ns >= since_ns]
         folded_ns = self.more.query_ns if self.more else 0
-        return min((run[STARTED] for run in late), default=0), folded_ns + sum(run[NS] for run in late)
+        return min((run.started_ns for run in late), default=0), folded_ns + sum(run.ns for run in late)
 
     def let_go(self) -> None:
         """Keep nothing of the request but what its lines in a log are known by."""
@@ -152,12 +145,12 @@ class Trace:
     @property
     def queries(self) -> int:
         """Return the number of database statements so far."""
-        return sum(map(len, self.statements.values())) + (self.more.queries if self.more else 0)
+        return sum(map(calls, self.statements.values())) + (self.more.queries if self.more else 0)
 
     @property
     def query_ns(self) -> int:
         """Return the time of database statements so far, that of COMMIT and ROLLBACK included."""
-        kept: int = sum(run[NS] for runs in self.statements.values() for run in runs)
+        kept = sum(sum(column(runs, NS)) for runs in self.statements.values())
         return kept + (self.more.query_ns if self.more else 0)
 
 

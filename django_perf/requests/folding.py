@@ -16,7 +16,7 @@ from ..metrics.catalog import EXCEPTION, KINDS, LOSS, REQUEST
 from ..metrics.endpoints import method_of, route_of, status_class
 from ..metrics.names import clean
 from ..metrics.recorder import Entry
-from ..metrics.statement import Run, Shape
+from ..metrics.statement import NS, ROWS, Runs, Shape, column
 from ..metrics.trace import Trace
 from .remarkable import offer
 
@@ -63,12 +63,12 @@ def fold(rows: Iterable[Row]) -> Iterator[tuple[int, Entry]]:
 
 def _entries(group: list[Row], key: Key, scope: Scope) -> Iterator[Entry]:
     _, traces, _, _, statuses, elapsed_ns, cpu_ns, received, sent_bytes, aborted = zip(*group, strict=True)
-    statements: dict[Shape, list[Run]] = {}
+    statements: dict[Shape, Runs] = {}
     queries = query_ns = errors = 0
     for trace, status, is_aborted in zip(traces, statuses, aborted, strict=True):
         for shape, runs in trace.statements.items():
             if shape in statements:
-                statements[shape] += runs
+                statements[shape] += runs[1:]
             else:
                 statements[shape] = runs.copy()
         if trace.watch is not None:
@@ -79,9 +79,9 @@ def _entries(group: list[Row], key: Key, scope: Scope) -> Iterator[Entry]:
         errors += trace.error is not None or (status >= 500 and not is_aborted)
     known = [taken_ns for taken_ns in cpu_ns if taken_ns >= 0]
     for shape, runs in statements.items():
-        _, _, taken, rows, _, _ = zip(*runs, strict=True)
+        taken, rows = column(runs, NS), sum(column(runs, ROWS))
         queries, query_ns = queries + len(taken), query_ns + sum(taken)
-        yield (shape.key[0], *scope, *shape.key[1:]), [(one + 500) // 1000 for one in taken], (0, sum(rows)), None
+        yield (shape.key[0], *scope, *shape.key[1:]), [(one + 500) // 1000 for one in taken], (0, rows), None
     # In the order of catalog.REQUEST.counters.
     counters = (
         errors,

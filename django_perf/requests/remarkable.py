@@ -10,7 +10,7 @@ from ..metrics.catalog import FINDING
 from ..metrics.endpoints import request_id
 from ..metrics.names import clean
 from ..metrics.recorder import recorder
-from ..metrics.statement import NS
+from ..metrics.statement import NS, column
 from ..metrics.trace import Trace
 from .timeline import describe
 
@@ -46,7 +46,7 @@ def _reasons(scope: Scope, trace: Trace, elapsed_ns: int, is_slow: bool) -> Iter
     if trace.watch is None:
         return
     for shape, runs in trace.statements.items():
-        longest_ns = max(run[NS] for run in runs)
+        longest_ns = max(column(runs, NS))
         if longest_ns >= _SLOW_STATEMENT_NS:
             yield (SLOW_QUERY, *shape.key[1:]), longest_ns // 1000
     for key, gathered in (trace.more.series if trace.more else {}).items():

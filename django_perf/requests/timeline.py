@@ -13,7 +13,7 @@ from ..metrics.callsite import place_of
 from ..metrics.catalog import FINDING
 from ..metrics.names import clean
 from ..metrics.samples import MOST_BYTES
-from ..metrics.statement import NS, ROWS, SHAPE, SITE, STARTED, Run
+from ..metrics.statement import SHAPE, Runs, each
 from ..metrics.trace import Trace
 
 _MOST_ROWS = 100
@@ -51,19 +51,19 @@ def _rows(trace: Trace) -> Iterator[Row]:
         yield _row(trace, span.kind, span.name, span.started_ns, span.elapsed_ns, place=span.place)
 
 
-def _statements(trace: Trace, runs: list[Run]) -> Iterator[Row]:
+def _statements(trace: Trace, runs: Runs) -> Iterator[Row]:
     """Yield a row for each execution, or one for all where a statement repeats."""
-    shape = runs[0][SHAPE]
+    shape, own = runs[SHAPE], each(runs)
     alias, sql = shape.alias, shape.sql
     calls, total_ns, rows = trace.totals(shape)
     if calls < 5:
-        for run in runs:
+        for run in own:
             yield _row(
-                trace, "database", sql, run[STARTED], run[NS], place=place_of(run[SITE]), alias=alias, rows=run[ROWS]
+                trace, "database", sql, run.started_ns, run.ns, place=place_of(run.site), alias=alias, rows=run.rows
             )
         return
-    began_ns, ended_ns = runs[0][STARTED], max(run[STARTED] + run[NS] for run in runs)
-    place = place_of(next((run[SITE] for run in runs if run[SITE]), None))
+    began_ns, ended_ns = own[0].started_ns, max(run.started_ns + run.ns for run in own)
+    place = place_of(next((run.site for run in own if run.site), None))
     row = _row(trace, "database", sql, began_ns, ended_ns - began_ns, place=place, alias=alias, rows=rows)
     yield {**row, "calls": calls, "busy_us": total_ns // 1000}
 

@@ -7,7 +7,7 @@ from django.db import connections
 
 from django_perf.db.instrument import MARK
 from django_perf.metrics.catalog import FINDING
-from django_perf.metrics.statement import NS, ROWS
+from django_perf.metrics.statement import NS, ROWS, calls, column
 from django_perf.metrics.trace import Trace, current
 
 
@@ -31,12 +31,12 @@ def bare(monkeypatch):
 
 def statements(trace):
     """Return {(alias, shape): (executions, rows)} of what the trace still has one by one."""
-    return {shape.key[1:]: (len(runs), sum(run[ROWS] for run in runs)) for shape, runs in trace.statements.items()}
+    return {shape.key[1:]: (calls(runs), sum(column(runs, ROWS))) for shape, runs in trace.statements.items()}
 
 
 def times(trace):
     """Return {shape: nanoseconds}."""
-    return {shape.sql: sum(run[NS] for run in runs) for shape, runs in trace.statements.items()}
+    return {shape.sql: sum(column(runs, NS)) for shape, runs in trace.statements.items()}
 
 
 def series(trace, kind):

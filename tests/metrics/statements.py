@@ -18,6 +18,7 @@ def execute(
     trace: Trace, *times_ns: int, of: Shape = SELECT, rows: int = 0, site=None, mark=None, at: int = 0
 ) -> Trace:
     """Add executions that took so long to a trace; returns the trace."""
-    runs = trace.statements.setdefault(of, [])
-    runs += [[of, at, ns, rows, site, mark] for ns in times_ns]
+    runs = trace.statements.setdefault(of, [of])
+    for ns in times_ns:
+        runs += (at, ns, rows, site, mark)
     return trace
