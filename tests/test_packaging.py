@@ -72,6 +72,12 @@ def test_metadata_names_the_distribution(metadata):
     assert metadata["Requires-Python"] == ">=3.11"
 
 
+def test_pytest_is_told_of_the_fixtures(wheel):
+    (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt"))
+
+    assert "[pytest11]\ndjango_perf = django_perf.pytest_plugin" in wheel.read(name).decode()
+
+
 def test_core_needs_three_packages(metadata):
     core = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
 

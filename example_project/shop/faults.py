@@ -106,7 +106,7 @@ def chatty(request: HttpRequest) -> HttpResponse:
 @planted("unbounded")
 def unbounded(request: HttpRequest) -> HttpResponse:
     """Fetch every product to count them; `?below=` is the largest id that is fetched."""
-    below = number(request, "below", 2_000, 20_000)
+    below = number(request, "below", 2_000, 2**31)
     return JsonResponse({"products": len([product.name for product in Product.objects.filter(id__lte=below)])})
 
 

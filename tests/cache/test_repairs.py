@@ -16,8 +16,8 @@ def test_a_process_that_begins_while_redis_is_away_leaves_no_old_value_behind(ma
     wait_until(lambda: not new.levels.shared.redis.is_open and not new.levels.shared.repairs.redis)
     assert new.get("key") is None
     wait_until(lambda: old.get("key") is None)
-    new.set("key", "new")
-    wait_until(lambda: old.get("key") == "new")
+    # On a busy machine this may time out too, and is then taken back: a cache may forget.
+    wait_until(lambda: new.set("key", "new") or old.get("key") == "new")
 
 
 def test_what_could_not_be_deleted_is_deleted_when_redis_is_back(make, server):

@@ -14,7 +14,7 @@ from django.db import connection, connections
 from django.test import AsyncClient, Client, override_settings
 
 from django_perf.compression import codecs, negotiation, padding, rules, tally, variants
-from django_perf.db import instrument, shapes, watch
+from django_perf.db import instrument, shapes
 from django_perf.metrics import callsite
 from django_perf.metrics.flusher import Flusher
 from django_perf.metrics.recorder import recorder
@@ -244,7 +244,6 @@ def forget_connection() -> None:
     for known in shapes._by_alias.values():
         known.known.clear()
         known._named.clear()
-    watch._remedies.clear()
     callsite._known.clear()
     callsite._places.clear()
     recorder.samples._won.clear()

@@ -57,7 +57,7 @@ EXEMPT = {
     "db.cursor:Executing._note_failed": "holds the guard for statements that fail",
     "db.cursor:Fetching._note_fetch_failed": "holds the guard for fetches that fail",
     "db.cursor:Fetching._note_fetched": "adds a number, and nothing that could fail",
-    "db.cursor:_finish": "holds the guard for the end of a statement",
+    "db.cursor:Executing._finish": "holds the guard for the end of a statement",
     **{f"db.transactions:TransactionTimer.{name}": BY_DJANGO for name in ("set_autocommit", "commit", "rollback")},
     "db.transactions:TransactionTimer._timed": BY_DJANGO,
     "db.transactions:TransactionTimer._note": "holds the guard for transactions",
