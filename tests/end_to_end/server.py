@@ -26,13 +26,15 @@ PROJECT = "tests.end_to_end.project"
 class Site:
     """One gunicorn with its database; `ask` and `manage` work while it runs and after it has ended."""
 
+    PROJECT = PROJECT
+
     def __init__(self, folder: Path, database_url: str, flush_interval: float = 1.0) -> None:
         self.own_list = folder / "served"
         self.address = ("127.0.0.1", free_port())
         self.url = f"http://127.0.0.1:{self.address[1]}"
         self._environment = {
             **os.environ,
-            "DJANGO_SETTINGS_MODULE": f"{PROJECT}.settings",
+            "DJANGO_SETTINGS_MODULE": f"{self.PROJECT}.settings",
             "DATABASE_URL": database_url,
             "OWN_LIST": str(self.own_list),
             "FLUSH_INTERVAL": str(flush_interval),
@@ -44,7 +46,7 @@ class Site:
         """Serve for as long as the block lasts; leaving it sends TERM and waits for a clean end."""
         bind = f"127.0.0.1:{self.address[1]}"
         command = [sys.executable, "-m", "gunicorn", "-c", CONFIGURATION, "--bind", bind, *options]
-        gunicorn = self._launcher.start("gunicorn", [*command, f"{PROJECT}.wsgi:application"])
+        gunicorn = self._launcher.start("gunicorn", [*command, f"{self.PROJECT}.wsgi:application"])
         try:
             self._wait_until_ready(gunicorn)
             yield self
@@ -83,6 +85,10 @@ class Site:
     def run(self, module: str, *arguments: str) -> str:
         """Run a module of the project and return what it prints."""
         return self._launcher.run(module, [sys.executable, "-m", f"{PROJECT}.{module}", *arguments])
+
+    def log(self) -> list[str]:
+        """Return the lines that the last gunicorn has logged."""
+        return (self._launcher.folder / "gunicorn.log").read_text().splitlines()
 
     def report(self, later_s: float = 0.0) -> dict:
         """Return all reports, as they will read some seconds later."""

@@ -59,6 +59,15 @@ def test_a_statement_outside_of_requests_has_no_calls_per_request(shop):
     assert (row["calls_per_request"], row["endpoints"]) == (None, 1)
 
 
+def test_one_call_of_half_a_minute_among_a_thousand_fast_ones_stands_first_by_its_slowest(shop):
+    store(
+        series(ENDPOINT_QUERY, ("/rare", "GET", "default", "SELECT 4"), [1_000] * 1_000 + [30_000_000]),
+        series(ENDPOINT_QUERY, ("/often", "GET", "default", "SELECT 5"), [40_000] * 1_000),
+    )
+    first, *_ = table_of("queries", sort="max_ms").rows
+    assert (first["sql"], first["count"], first["max_ms"], round(first["p95_ms"])) == ("SELECT 4", 1_001, 30_000, 1)
+
+
 def test_the_costliest_statement_comes_first(shop):
     assert [row["total_ms"] for row in table_of("queries").rows] == [88, 70, 4]
 
