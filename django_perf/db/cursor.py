@@ -35,7 +35,7 @@ _NAMES_IN_EXECUTE = (
     ("_execute_with_wrappers", "_execute"),
     ("db", "reversed", "execute_wrappers", "functools", "partial"),
 )
-_EXECUTE = CursorWrapper.execute
+_EXECUTE, _WITH_WRAPPERS = CursorWrapper.execute, CursorWrapper._execute_with_wrappers  # type: ignore[attr-defined]
 # To look where a statement comes from is as dear as all the rest. It is done where the statement took so long that this
 # does not matter, where it has been asked before, and otherwise at every seventh execution from the fifth: a prime, so
 # that of lines that send the same in turn each is seen. In figures.
@@ -66,7 +66,12 @@ class Executing(_Base):
         """Execute, as Django's."""
         started_ns = perf_counter_ns()
         try:
-            if self.is_direct and not self.db.execute_wrappers and CursorWrapper.execute is _EXECUTE:
+            if (
+                self.is_direct
+                and not self.db.execute_wrappers
+                and CursorWrapper.execute is _EXECUTE
+                and CursorWrapper._execute_with_wrappers is _WITH_WRAPPERS  # type: ignore[attr-defined]
+            ):
                 result = self._execute(sql, params)
             else:
                 result = super().execute(sql, params)
@@ -274,8 +279,7 @@ def measured(base: type, alias: str, vendor: str) -> type:
 
 def _is_known() -> bool:
     """Tell whether Django's execute() is the one that this was written for, and nobody has replaced it."""
-    functions = CursorWrapper.execute, CursorWrapper._execute_with_wrappers  # type: ignore[attr-defined]
     return all(
         isinstance(function, FunctionType) and function.__code__.co_names == names
-        for function, names in zip(functions, _NAMES_IN_EXECUTE, strict=True)
+        for function, names in zip((_EXECUTE, _WITH_WRAPPERS), _NAMES_IN_EXECUTE, strict=True)
     )

@@ -191,15 +191,34 @@ def test_a_wrapper_of_the_host_runs_inside_and_may_change_the_sql(trace):
     assert [calls for calls, _ in statements(trace).values()] == [2]
 
 
-def test_who_patches_django_s_cursor_is_called(trace, monkeypatch):
+def test_django_s_execute_is_left_out_where_it_would_only_call_another(trace):
+    """Fails with a Django whose execute() does more than that of 5.2 to 6.1: look what, and add its names."""
+    with connection.cursor() as cursor:
+        assert cursor.is_direct
+        callers = []
+        with connection.execute_wrapper(lambda execute, *args: callers.append(execute.__name__) or execute(*args)):
+            cursor.execute("SELECT 1")
+    assert callers == ["_execute"]
+
+
+def test_it_is_not_where_django_is_another_or_the_class_is(monkeypatch):
+    make = measured.__wrapped__
+    assert make(CursorWrapper, "default", "postgresql").is_direct
+    assert not make(CursorDebugWrapper, "default", "postgresql").is_direct
+    monkeypatch.setattr(cursors, "_WITH_WRAPPERS", lambda self, sql, params, many, executor: None)
+    assert not make(CursorWrapper, "default", "postgresql").is_direct
+
+
+@pytest.mark.parametrize("name", ["execute", "_execute_with_wrappers", "_execute"])
+def test_who_patches_django_s_cursor_is_called(trace, monkeypatch, name):
     seen = []
-    original = CursorWrapper.execute
+    original = getattr(CursorWrapper, name)
 
-    def patched(self, sql, params=None):
+    def patched(self, sql, *args, **options):
         seen.append(sql)
-        return original(self, sql, params)
+        return original(self, sql, *args, **options)
 
-    monkeypatch.setattr(CursorWrapper, "execute", patched)
+    monkeypatch.setattr(CursorWrapper, name, patched)
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
     assert seen == ["SELECT 1"]
