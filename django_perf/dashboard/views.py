@@ -47,9 +47,10 @@ def show(request: HttpRequest, site: AdminSite, view: View) -> HttpResponse:
 
 
 def explain(request: HttpRequest, site: AdminSite) -> HttpResponse:
-    """Show the plan of the query whose id was posted: an id is all that is taken from a client."""
+    """Show the plan of the query whose id was posted: of a client only an id is taken, and a range for the links."""
     ignore_request()
-    asked, found, trouble = Asked(id=request.POST.get("id", "")), None, ""
+    asked = Asked(since=request.POST.get("since") or PRESETS[0], id=clean(request.POST.get("id", "")))
+    found, trouble = None, ""
     try:
         with recorder.paused():
             found = explained(asked.id)
@@ -57,7 +58,7 @@ def explain(request: HttpRequest, site: AdminSite) -> HttpResponse:
         trouble = _unreadable(error)
     except PerfError as error:
         trouble = str(error)
-    title = f"Plan of query {clean(asked.id)}"
+    title = f"Plan of query {asked.id}"
     context = {**_context(request, site, title, "explain", asked), "trouble": trouble}
     return TemplateResponse(request, "django_perf/explain.html", {**context, **_plan(found)})
 

@@ -70,7 +70,7 @@ def _statements(trace: Trace, runs: Runs) -> Iterator[Row]:
 
 def _row(trace: Trace, kind: str, name: str, started_ns: int, elapsed_ns: int, **more: Any) -> Row:
     start_us = max(0, started_ns - trace.started_ns) // 1000
-    given = {name: value for name, value in more.items() if value}
+    given = {name: clean(value) if isinstance(value, str) else value for name, value in more.items() if value}
     return {"kind": kind, "name": clean(name, _MOST_SQL), "start_us": start_us, "us": elapsed_ns // 1000, **given}
 
 
@@ -79,5 +79,5 @@ def _findings(trace: Trace) -> Iterator[Row]:
         if key[0] == FINDING.name:
             _, name, alias, sql, place, remedy = key
             calls = gathered.counters[0] if gathered.counters else 0
-            row = {"finding": name, "alias": alias, "sql": clean(sql, _MOST_SQL), "place": place, "remedy": remedy}
-            yield {**row, "calls": calls, "us": sum(gathered.values)}
+            row = {"finding": name, "alias": alias, "sql": clean(sql, _MOST_SQL), "place": clean(place)}
+            yield {**row, "remedy": clean(remedy), "calls": calls, "us": sum(gathered.values)}

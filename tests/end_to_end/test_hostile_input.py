@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import time
-import unicodedata
 from contextlib import suppress
 
 import pytest
@@ -25,32 +24,10 @@ from django_perf.metrics.recorder import recorder
 from django_perf.middleware import TimingMiddleware
 from django_perf.store.models import Delta
 from tests.dashboard.markup import Markup
+from tests.hostile import HOSTILE, PLAIN, unsafe_characters
 from tests.store.data import put
 
 OVERVIEW = "/admin/django_perf/performance/"
-MARKUP = (
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "' onmouseover='alert(1)",
-    "{{7*7}}{% debug %}",
-    "</script><b>bold</b>",
-    "</a></td><a href=//evil.example>",
-    "javascript:alert(1)",
-    "&lt;i&gt;",
-    "]]><!--",
-    "[bold red]x[/bold red]",
-)
-INVISIBLE = (
-    "\x00\x1b[2J",
-    "a\r\nSet-Cookie: x",
-    "\x7f\x9b31m",
-    "\u202etxt.exe",
-    "\u200b\u2028\ufeff",
-    "\ud800",
-    "=cmd|' /C'!A0",
-)
-HOSTILE = (*MARKUP, *INVISIBLE)
-PLAIN = tuple(f"name{number}" for number in range(len(HOSTILE)))
 HOSTILE_PATHS = (
     "/%00",
     "/%ED%A0%80",
@@ -115,11 +92,6 @@ def stats(*options):
     out = io.StringIO()
     call_command("perfstats", *options, "--since=1h", stdout=out)
     return out.getvalue()
-
-
-def unsafe_characters(text):
-    """Return the control, format, surrogate and separator characters in a text; line feeds part lines."""
-    return {char for char in text if char != "\n" and unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"}}
 
 
 @pytest.fixture

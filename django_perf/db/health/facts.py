@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from django.db import Error as DatabaseError
 
+from ...metrics.names import clean
 from ..errors import code_of
 from ..fingerprint import normalise
 from ..inspection import reading
@@ -155,29 +156,36 @@ def _ask(cursor: Any, found: Facts, name: str, ask: Callable[[Any, Facts], None]
             cursor.execute("ROLLBACK TO SAVEPOINT django_perf_question")
 
 
+def _named(make: Callable[..., Row]) -> Callable[..., Row]:
+    """Have names made safe to show: a catalogue takes any character in one."""
+    return lambda *row: make(*map(_safe, row))
+
+
+def _safe(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(map(_safe, value))
+    return clean(value) if isinstance(value, str) else value
+
+
 def _rows(cursor: Any, sql: str, make: Callable[..., Row]) -> list[Row]:
     cursor.execute(sql)
     return [make(*row) for row in cursor.fetchall()]
 
 
 def _ask_server(cursor: Any, found: Facts) -> None:
-    (found.server,) = _rows(cursor, questions.SERVER, Server)
+    (found.server,) = _rows(cursor, questions.SERVER, _named(Server))
 
 
 def _ask_tables(cursor: Any, found: Facts) -> None:
-    found.tables = _rows(cursor, questions.TABLES, Table)
+    found.tables = _rows(cursor, questions.TABLES, _named(Table))
 
 
 def _ask_indexes(cursor: Any, found: Facts) -> None:
-    found.indexes = _rows(
-        cursor, questions.INDEXES, lambda table, name, columns, *rest: Index(table, name, tuple(columns), *rest)
-    )
+    found.indexes = _rows(cursor, questions.INDEXES, _named(Index))
 
 
 def _ask_foreign_keys(cursor: Any, found: Facts) -> None:
-    found.foreign_keys = _rows(
-        cursor, questions.FOREIGN_KEYS, lambda table, columns, *rest: ForeignKey(table, tuple(columns), *rest)
-    )
+    found.foreign_keys = _rows(cursor, questions.FOREIGN_KEYS, _named(ForeignKey))
 
 
 def _ask_sessions(cursor: Any, found: Facts) -> None:
@@ -186,12 +194,12 @@ def _ask_sessions(cursor: Any, found: Facts) -> None:
 
 def _session(*row: Any) -> Session:
     """Keep the shape of the statement before anything else sees the row: its text holds values."""
-    values: tuple[Any, ...] = (*row[:7], tuple(row[7]), normalise(row[8], "postgresql"))
+    values: tuple[Any, ...] = (*map(_safe, row[:8]), normalise(row[8], "postgresql"))
     return Session(*values)
 
 
 def _ask_sequences(cursor: Any, found: Facts) -> None:
-    found.sequences = _rows(cursor, questions.SEQUENCES, Sequence)
+    found.sequences = _rows(cursor, questions.SEQUENCES, _named(Sequence))
 
 
 def _ask_statements(cursor: Any, found: Facts) -> None:

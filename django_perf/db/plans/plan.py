@@ -6,9 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...metrics.names import clean
+
 # A step that takes this part of the cost of all is what to look at, unless all of it is next to nothing.
 _EXPENSIVE = 0.25
 _CHEAP = 100.0
+# A view or a policy may hold any text, and a condition then has it.
+_MOST_TEXT = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +119,12 @@ def _node(step: Mapping[str, Any], schema: str) -> Node:
     loops = step.get("Actual Loops", 1) or 1
     actual = step.get("Actual Rows")
     return Node(
-        kind=str(step["Node Type"]),
+        kind=_text(step, "Node Type"),
         table=_table(step, schema),
-        index=str(step.get("Index Name", "")),
-        filter=str(step.get("Filter", "")),
-        condition=str(step.get("Index Cond") or step.get("Hash Cond") or step.get("Merge Cond") or ""),
-        sort=tuple(map(str, step.get("Sort Key", ()))),
+        index=_text(step, "Index Name"),
+        filter=_text(step, "Filter"),
+        condition=_text(step, "Index Cond") or _text(step, "Hash Cond") or _text(step, "Merge Cond"),
+        sort=tuple(clean(str(key), _MOST_TEXT) for key in step.get("Sort Key", ())),
         rows=float(step.get("Plan Rows", 0)),
         width=int(step.get("Plan Width", 0)),
         cost=float(step.get("Total Cost", 0.0)),
@@ -132,8 +136,12 @@ def _node(step: Mapping[str, Any], schema: str) -> Node:
 
 
 def _table(step: Mapping[str, Any], schema: str) -> str:
-    name, own = str(step.get("Relation Name", "")), str(step.get("Schema", schema))
+    name, own = _text(step, "Relation Name"), _text(step, "Schema") or schema
     return name if own == schema or not name else f"{own}.{name}"
+
+
+def _text(step: Mapping[str, Any], name: str) -> str:
+    return clean(str(step.get(name) or ""), _MOST_TEXT)
 
 
 def from_sqlite(rows: Sequence[tuple[int, int, str]]) -> Node:
@@ -147,6 +155,7 @@ def from_sqlite(rows: Sequence[tuple[int, int, str]]) -> Node:
 
 
 def _sqlite_node(text: str) -> Node:
+    text = clean(text, _MOST_TEXT)
     words = text.split()
     if words[:1] in (["SCAN"], ["SEARCH"]) and len(words) > 1:
         _, _, index = text.partition("INDEX ")
