@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,15 +19,17 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 BARE, OURS = "bare", "django_perf"
 NAMES = (BARE, "bare again", "empty middleware", OURS, "django-prometheus", "OpenTelemetry", "django-silk")
-# Address, title, requests per round, target ratio of ours.
-VIEWS = (
+# Address, title, requests per round, target ratio of ours if there is one.
+View = tuple[str, str, int, float | None]
+VIEWS: tuple[View, ...] = (
     ("/hello", "no query", 120, 1.08),
     ("/queries/3", "3 queries", 40, 1.03),
     ("/queries/50", "50 queries", 6, 1.04),
 )
 # Rival: our added time may be at most this part of theirs.
 PARTS = {"django-prometheus": 8, "OpenTelemetry": 15, "django-silk": 100}
-_SLOW = {"django-silk": 10}
+# Requests are fewer by this.
+_SLOW = {"django-silk": 10, "django-debug-toolbar": 30}
 
 
 @dataclass
@@ -41,14 +43,21 @@ class Server:
     def ask(self, address: str, count: int) -> None:
         """Have it serve `count` requests and note the seconds for one."""
         count = max(2, count // _SLOW.get(self.name, 1))
+        self.seconds.setdefault(address, []).append(float(self._answer(f"{address} {count}")) / count)
+
+    def recorded(self, address: str) -> int:
+        """Have it serve one request and return how many of its statements it has recorded."""
+        return int(self._answer(f"{address} ?"))
+
+    def _answer(self, line: str) -> str:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(f"{address} {count}\n")
+        self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
             sys.exit(f"{self.name} ended with {self.process.wait()}")
-        self.seconds.setdefault(address, []).append(float(answer) / count)
+        return answer
 
 
 @contextmanager
@@ -66,11 +75,11 @@ def started(name: str, folder: str) -> Iterator[Server]:
         process.stdin.close()
 
 
-def measure(servers: list[Server], rounds: int) -> None:
+def measure(servers: list[Server], rounds: int, views: Sequence[View] = VIEWS) -> None:
     """Ask all in turn; the order turns too, so that nobody always follows the same neighbour."""
     for number in range(rounds + 1):
         turn = number % len(servers)
-        for address, _, count, _ in VIEWS:
+        for address, _, count, _ in views:
             for server in servers[turn:] + servers[:turn]:
                 server.ask(address, count)
     for server in servers:
@@ -83,15 +92,20 @@ def report(servers: list[Server]) -> None:
     by_name = {server.name: server for server in servers}
     for address, title, _, target in VIEWS:
         bare = by_name[BARE].seconds[address]
-        added = {name: _added_us(server.seconds[address], bare) for name, server in by_name.items()}
+        added = {name: added_us(server.seconds[address], bare) for name, server in by_name.items()}
         print(f"\n{title}: bare {statistics.median(bare) * 1e6:.0f} us")
         for name, server in by_name.items():
-            ratio = statistics.median(own / base for own, base in zip(server.seconds[address], bare, strict=True))
             goal = f"   target <= {target}" if name == OURS else _part(name, added)
-            print(f"  {name:18} {ratio:7.3f} x   {added[name]:+9.1f} us{goal}")
+            print(f"  {name:18} {ratio(server.seconds[address], bare):7.3f} x   {added[name]:+9.1f} us{goal}")
 
 
-def _added_us(own: list[float], bare: list[float]) -> float:
+def ratio(own: list[float], bare: list[float]) -> float:
+    """Return the median of the ratios within each round."""
+    return statistics.median(one / base for one, base in zip(own, bare, strict=True))
+
+
+def added_us(own: list[float], bare: list[float]) -> float:
+    """Return the median of the differences within each round, in microseconds."""
     return statistics.median(one - base for one, base in zip(own, bare, strict=True)) * 1e6
 
 
@@ -101,13 +115,23 @@ def _part(name: str, added: dict[str, float]) -> str:
     return f"   ours is 1/{added[name] / max(added[OURS], 0.1):.0f} of it, target 1/{PARTS[name]}"
 
 
+def command_line(description: str | None, names: Sequence[str], rounds: int) -> argparse.ArgumentParser:
+    """Return a parser of what all comparisons of configurations take."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
+    return parser
+
+
+def chosen(names: Sequence[str], only: Sequence[str] | None) -> list[str]:
+    """Return the configurations that were asked for, and the two without which there is nothing to compare."""
+    return [name for name in names if only is None or name in only or name in {BARE, OURS}]
+
+
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=61)
-    parser.add_argument("--only", nargs="+", choices=NAMES, metavar="NAME", help=", ".join(NAMES))
-    options = parser.parse_args()
-    names = [name for name in NAMES if options.only is None or name in options.only or name in {BARE, OURS}]
+    options = command_line(__doc__, NAMES, rounds=61).parse_args()
+    names = chosen(NAMES, options.only)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         servers = [stack.enter_context(started(name, folder)) for name in names]
         measure(servers, options.rounds)

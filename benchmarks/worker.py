@@ -1,6 +1,7 @@
-"""Serve one configuration in-process through Django's WSGI handler: `worker.py NAME FOLDER`; a child of requests.py.
+"""Serve one configuration in-process through Django's WSGI handler: `worker.py NAME FOLDER`.
 
-Reads lines "PATH COUNT" and answers each with the seconds that COUNT requests took.
+A child of requests.py and of db.py. Reads lines "PATH COUNT" and answers each with the seconds that COUNT requests
+took; "PATH ?" with the statements that the configuration has recorded of one request: that it measures at all.
 """
 
 from __future__ import annotations
@@ -8,18 +9,21 @@ from __future__ import annotations
 import os
 import sys
 import time
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import django
 from django.conf import settings
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.http import HttpResponse
 from django.urls import include, path
 
+from benchmarks.recorded import RECORDED, SETTLE, exported
+
 NAME, FOLDER = sys.argv[1], Path(sys.argv[2])
-ROWS = 50
+ROWS, MANY = 50, 1_000
 _CHECKED = [
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -47,7 +51,15 @@ CONFIGURATIONS: dict[str, tuple[list[str], list[str], list[str], str]] = {
     "django-prometheus": (["django_prometheus"], *_PROMETHEUS, "django_prometheus.db.backends.sqlite3"),
     "OpenTelemetry": ([], [], [], "django.db.backends.sqlite3"),
     "django-silk": (["silk"], ["silk.middleware.SilkyMiddleware"], [], "django.db.backends.sqlite3"),
+    "django-debug-toolbar": (
+        ["debug_toolbar"],
+        ["debug_toolbar.middleware.DebugToolbarMiddleware"],
+        [],
+        "django.db.backends.sqlite3",
+    ),
 }
+# Pages of their own, to which they link.
+_PAGES = {"django-silk": ("silk/", "silk.urls"), "django-debug-toolbar": ("__debug__/", "debug_toolbar.urls")}
 
 
 def empty(get_response: Any) -> Any:
@@ -90,6 +102,7 @@ def configure() -> None:
         },
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         LOGGING_CONFIG=None,
+        DEBUG_TOOLBAR_CONFIG={"SHOW_TOOLBAR_CALLBACK": lambda request: True},
     )
     if NAME == "OpenTelemetry":
         instrument_with_opentelemetry()
@@ -108,6 +121,7 @@ def instrument_with_opentelemetry() -> None:
 
     class Nowhere(SpanExporter):
         def export(self, spans: Any) -> SpanExportResult:
+            exported.update(span.kind.name for span in spans)
             return SpanExportResult.SUCCESS
 
     provider = TracerProvider()
@@ -119,35 +133,68 @@ def instrument_with_opentelemetry() -> None:
     SQLite3Instrumentor().instrument()
 
 
+# --- what the views read ------------------------------------------------------------------------------------------
+
+
 def make_rows() -> None:
-    """Make the tables of all apps and the rows that the views read."""
+    """Make the tables of all apps and those that the views read, the first of ROWS rows and the last of MANY."""
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
+    counts = {0: ROWS, **dict.fromkeys(range(1, ROWS), 1), ROWS: MANY}
     with connection.schema_editor() as editor:
-        editor.create_model(item_model())
-    item_model().objects.bulk_create(item_model()(name=f"item {number}") for number in range(ROWS))
+        for number in counts:
+            editor.create_model(item_model(number))
+    for number, count in counts.items():
+        model = item_model(number)
+        model.objects.bulk_create(model(name=f"item {row}") for row in range(count))
 
 
-def item_model() -> Any:
-    """Return the model of the one table, made at the first call: it needs the app registry."""
-    if not hasattr(item_model, "made"):
-        meta = type("Meta", (), {"app_label": "auth", "db_table": "item"})
-        fields = {"__module__": __name__, "Meta": meta, "name": models.CharField(max_length=20)}
-        item_model.made = type("Item", (models.Model,), fields)  # type: ignore[attr-defined]
-    return item_model.made  # type: ignore[attr-defined]
+@cache
+def item_model(number: int) -> Any:
+    """Return the model of one table, made at the first call: it needs the app registry."""
+    meta = type("Meta", (), {"app_label": "auth", "db_table": f"item_{number}"})
+    fields = {"__module__": __name__, "Meta": meta, "name": models.CharField(max_length=20)}
+    return type(f"Item{number}", (models.Model,), fields)
+
+
+# --- the views ----------------------------------------------------------------------------------------------------
 
 
 def queries(request: Any, count: int) -> HttpResponse:
-    """Run `count` queries, one row each."""
-    names = [item_model().objects.get(pk=number + 1).name for number in range(count)]
+    """Run `count` queries alike, one row each: an N+1."""
+    names = [item_model(0).objects.get(pk=number + 1).name for number in range(count)]
     return HttpResponse(f"{len(names)} names")
+
+
+def distinct(request: Any, count: int) -> HttpResponse:
+    """Run `count` queries, one row each, each of a table of its own: nothing is wrong."""
+    names = [item_model(number).objects.get(pk=1).name for number in range(count)]
+    return HttpResponse(f"{len(names)} names")
+
+
+def transact(request: Any) -> HttpResponse:
+    """Read a row and write it, from BEGIN to COMMIT."""
+    with transaction.atomic():
+        item = item_model(0).objects.get(pk=1)
+        item.save(update_fields=["name"])
+    return HttpResponse(item.name)
+
+
+def rows(request: Any) -> HttpResponse:
+    """Fetch MANY rows by one query."""
+    return HttpResponse(f"{len(item_model(ROWS).objects.all())} rows")
 
 
 urlpatterns = [
     path("hello", lambda request: HttpResponse("hello")),
     path("queries/<int:count>", queries),
+    path("distinct/<int:count>", distinct),
+    path("transaction", transact),
+    path("rows", rows),
 ]
+
+# --- the requests -------------------------------------------------------------------------------------------------
 
 
 def environ(address: str) -> dict[str, Any]:
@@ -173,7 +220,8 @@ def environ(address: str) -> dict[str, Any]:
 
 
 def serve(handler: Any, address: str, count: int) -> float:
-    """Return the seconds for `count` requests."""
+    """Return the seconds for `count` requests, with all that they leave for later."""
+    settle = SETTLE.get(NAME, bool)
 
     def start_response(status: str, headers: Any) -> None:
         if not status.startswith("200"):
@@ -185,7 +233,17 @@ def serve(handler: Any, address: str, count: int) -> float:
         for _chunk in response:
             pass
         response.close()
+    settle()
     return time.perf_counter() - started
+
+
+def recorded(handler: Any, address: str) -> int:
+    """Serve two requests; return how many statements of the second this configuration has recorded."""
+    known = RECORDED.get(NAME, int)
+    serve(handler, address, 1)  # also settles what was before it
+    before = known()
+    serve(handler, address, 1)
+    return known() - before
 
 
 def main() -> None:
@@ -193,13 +251,14 @@ def main() -> None:
     from django.core.handlers.wsgi import WSGIHandler
 
     make_rows()
-    if NAME == "django-silk":
-        urlpatterns.append(path("silk/", include("silk.urls", namespace="silk")))
+    if NAME in _PAGES:
+        folder, module = _PAGES[NAME]
+        urlpatterns.append(path(folder, include(module)))
     handler = WSGIHandler()
     print("ready", flush=True)
     for line in sys.stdin:
         address, count = line.split()
-        print(serve(handler, address, int(count)), flush=True)
+        print(recorded(handler, address) if count == "?" else serve(handler, address, int(count)), flush=True)
 
 
 if __name__ == "__main__":
