@@ -77,7 +77,7 @@ _KEPT = {"kept", "word"}
 
 # Numbers and parameters in parentheses, before anything else is known: inside of a text they change nothing either.
 _NUMBER = r"(?:%s|-?+\d++(?:\.\d++)?+)"
-_NUMBERS = re.compile(rf"\(\s*+(?:{_NUMBER}\s*+,\s*+)++(?:{_NUMBER}\s*+\)|[-%\d.]*+\Z)")
+_NUMBERS = re.compile(rf"\(\s*+(?:{_NUMBER}\s*+,\s*+)++(?:{_NUMBER}\s*+\)|(?:%s|[-%\d.]*+)\Z)")
 _LIST = re.compile(r"\( ?\?(?: ?, ?\?)+ ?\)")
 _OPEN_LIST = re.compile(r"\( ?\?(?: ?, ?\??)*+\Z")
 _OPEN_ROW = re.compile(r"…, ?(?:\(.*)?\Z")

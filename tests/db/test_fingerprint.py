@@ -6,6 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from django_perf.db import fingerprint
 from django_perf.db.fingerprint import MAX_SQL, is_cut, is_select, normalise, shape_id
 
 VENDORS = ("postgresql", "mysql", "sqlite", "oracle", "")
@@ -173,6 +174,12 @@ def test_lists_that_are_longer_than_what_is_read_have_one_shape_too(item):
         normalise(f"select a from t where id in ({', '.join([item] * count)})") for count in range(40_000, 40_007)
     }
     assert shapes == {"select a from t where id in (? …"}
+
+
+@pytest.mark.parametrize("padding", range(4))
+def test_a_list_is_taken_as_one_wherever_in_a_parameter_the_reading_ends(padding):
+    sql = f"select {'a' * (padding + 1)} from t where id in ({', '.join(['%s'] * 40_000)})"[: fingerprint._MAX_READ]
+    assert len(fingerprint._NUMBERS.sub(fingerprint._one_parameter, sql)) < 100
 
 
 def test_nine_thousand_parameters_are_read_whole():
