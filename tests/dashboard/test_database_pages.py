@@ -59,6 +59,7 @@ def test_who_waits_for_a_lock_is_on_the_page_with_who_holds_it(run, open_page):
     (row,) = [row for row in page.tables["database_sessions"] if row[9] == "LOCK TABLE products" and row[8]]
     assert row[1:9:7] == [str(pid) for pid in pids]
     assert page.tables["database"][1][1:3] == ["act", "blocked session"]
+    assert page.text_of("perf-figure")[3] == "1"
 
 
 def test_a_server_that_cannot_be_reached_is_on_the_page(fill, open_page, monkeypatch):
