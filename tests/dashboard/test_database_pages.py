@@ -18,7 +18,7 @@ from tests.dashboard.markup import Markup, asked
 
 @pytest.fixture
 def near(run):
-    """A table with a sequence whose numbers are nearly used up, and an index larger than those of other tables."""
+    """A table with a sequence whose numbers are nearly used up, and large enough to be among those that are shown."""
     run("CREATE TABLE near (id serial PRIMARY KEY)")
     run("INSERT INTO near SELECT generate_series(1, 20000)")
     run("SELECT setval('near_id_seq', 2000000000)")
@@ -30,7 +30,8 @@ def near(run):
 def test_the_page_of_the_databases_shows_them_as_they_are(open_page):
     page = open_page("database")
     assert page.tables["database"][1][:4] == ["default", "act", "sequence", "near_id_seq"]
-    assert [page.tables[name][1][1] for name in ("database_tables", "database_indexes")] == ["near", "near_pkey"]
+    assert "near" in [row[1] for row in page.tables["database_tables"]]
+    assert "near_pkey" in [row[1] for row in page.tables["database_indexes"]]
     figures = dict(zip(page.named("dt"), page.text_of("perf-figure"), strict=True))
     assert list(figures) == ["To be done", "Connections", "From memory", "Sessions waiting", "Size", "Version"]
     assert (figures["To be done"], figures["Sessions waiting"]) == ("1", "0")

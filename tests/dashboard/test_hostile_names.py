@@ -95,13 +95,14 @@ def catalogue(transactional_db):
             )
             cursor.execute(f"SET application_name = {quoted(names[0], chr(39))}")
             for name in names:
-                text, table = quoted(name, "'"), quoted(name)
-                made.append(table)
-                # Larger than the tables of the shop, so that they are among those that the page shows.
-                cursor.execute(f"CREATE TABLE {table} AS SELECT generate_series(1, 4000) id")
-                cursor.execute(f"CREATE INDEX {quoted(f'{name}.')} ON {table} (id)")
+                text = quoted(name, "'")
                 cursor.execute(f"CREATE INDEX {quoted(f'{name}..')} ON goods (id) WHERE c = {text}")
                 branches += [f"SELECT id FROM goods WHERE c = {text}", f"SELECT id FROM goods WHERE d = {text}"]
+            for name in names[::2]:
+                # Few and large: they have to be among those that the page shows.
+                made.append(quoted(name))
+                cursor.execute(f"CREATE TABLE {made[-1]} AS SELECT generate_series(1, 8000) id")
+                cursor.execute(f"CREATE INDEX {quoted(f'{name}.')} ON {made[-1]} (id)")
             cursor.execute(f"CREATE VIEW shelf AS {' UNION ALL '.join(branches)}")
             cursor.execute("ANALYZE goods")
 
@@ -124,9 +125,10 @@ def test_names_in_the_catalogue_and_texts_in_a_plan_are_text(catalogue, fill, op
     # What a server takes as a name.
     names = [name[:40] for name in HOSTILE if not {"\x00", "\ud800"} & set(name)]
     calm, hostile = read([f"calm{number}" for number in range(len(names))]), read(names)
-    for before, after in zip(calm, hostile, strict=True):
+    for before, after, expected in zip(calm, hostile, (names[::2], names), strict=True):
         assert after.shape() == before.shape()
         assert unsafe_characters(after.source) == set()
-        assert [name for name in names if clean(name).strip() not in "".join(one.text for one in after.elements)] == []
+        shown = "".join(one.text for one in after.elements)
+        assert [name for name in expected if clean(name).strip() not in shown] == []
     assert f"Index Only Scan on goods using {names[0]}.." in hostile[1].text_of("perf-step")
     assert f".d = '{names[0]}'::text))" in "".join(one.text for one in hostile[1].elements if "keep 1" in one.text)
