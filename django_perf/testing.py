@@ -15,21 +15,20 @@ from typing import Any
 
 from django.db import connections
 
+from .db.findings import may_repeat
 from .db.remedy import remedy_of, template_site
-from .db.shapes import shapes_of
+from .db.shapes import dialect_of, shapes_of
 from .metrics.callsite import place_of
 from .metrics.trace import current
 
 _MOST_SHOWN = 20
-# These repeat where nothing else is wrong: each atomic() of a test is one.
-_SAVEPOINTS = ("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")
 
 
 @contextmanager
 def assert_max_queries(most: int, *, using: str | None = None) -> Iterator[None]:
     """Fail if the block sends more than `most` statements, with the lines of code that send them.
 
-    `using` is the alias to look at; without it, all of them together. Counts what Django's assertNumQueries() counts.
+    `using` is the alias to look at; without it, all of them together. Savepoints count, BEGIN and COMMIT do not.
     """
     __tracebackhide__ = True
     with _recorded(using) as sent:
@@ -49,7 +48,7 @@ def assert_no_n_plus_one(*, repeats: int = 3, using: str | None = None) -> Itera
     __tracebackhide__ = True
     with _recorded(using) as sent:
         yield
-    often = [line for line in sent if line.count >= repeats and not line.sql.startswith(_SAVEPOINTS)]
+    often = [line for line in sent if line.count >= repeats and may_repeat(line.sql)]
     if often:
         raise AssertionError(f"one query is sent for each of something:\n{_listed(often)}")
 
@@ -79,7 +78,7 @@ class _Lines:
         return iter(self._by_key.values())
 
     def _add(self, connection: Any, sql: Any, frame: FrameType) -> None:
-        text = shapes_of(connection.alias, connection.vendor).find(sql).sql
+        text = shapes_of(connection.alias, dialect_of(connection)).find(sql).sql
         place, request = place_of(template_site(frame)) or "(outside of the project)", current.get()
         key = id(request), connection.alias, text, place
         if key not in self._by_key:  # the line keeps the request, so that no other one can get its id

@@ -6,7 +6,9 @@ makes two new functions for each call of it, which is as dear as all that is mea
 
 from __future__ import annotations
 
+import random
 from functools import lru_cache
+from itertools import accumulate
 from time import perf_counter_ns
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -17,10 +19,10 @@ from ..metrics.catalog import ENDPOINT_QUERY, QUERY_ERROR
 from ..metrics.guard import count_fault
 from ..metrics.recorder import recorder
 from ..metrics.statement import MARK, NS, ROWS, SHAPE, STRIDE, Run, Runs, Shape
-from ..metrics.trace import DEAR_NS, MAX_SERIES, PAUSED, Trace, current
+from ..metrics.trace import DEAR_NS, FOLD_AT, MAX_SERIES, PAUSED, Trace, current
 from .errors import code_of
 from .shapes import Shapes, shapes_of
-from .slow_log import log_outside
+from .slow_log import log_failed, log_outside
 from .watch import MANY_ROWS, REPEATED, look_at_repetition, watch_of
 
 if TYPE_CHECKING:
@@ -37,11 +39,14 @@ _NAMES_IN_EXECUTE = (
 )
 _EXECUTE, _WITH_WRAPPERS = CursorWrapper.execute, CursorWrapper._execute_with_wrappers  # type: ignore[attr-defined]
 # To look where a statement comes from is as dear as all the rest. It is done where the statement took so long that this
-# does not matter, where it has been asked before, and otherwise at every seventh execution from the fifth: a prime, so
-# that of lines that send the same in turn each is seen. In figures.
+# does not matter, where it has been asked before, and otherwise at about every seventh execution: thrice in the first
+# twenty, which are an N+1 whatever they take, and at uneven steps, for lines may send the same in turn.
 _WORTH_NS = 500_000
 _OFTEN = (REPEATED - 1) * STRIDE
-_LOOK_EACH = 7 * STRIDE
+_STEPS = accumulate([4, 6, 7, *random.Random(7).choices(range(4, 11), k=FOLD_AT // 4)])  # noqa: S311 - no secret
+_LOOKED_AT = frozenset(step * STRIDE for step in _STEPS)
+# Django's cursors have none of these themselves, so whoever has put one there wants it to be called.
+_FETCHING = {"fetchone", "fetchmany", "fetchall", "close"}
 # Stands for the parameters of what is never a duplicate; it has no hash either.
 _MANY: Any = []
 
@@ -110,31 +115,34 @@ class Executing(_Base):
             if self.runs is not None:  # a cursor that is used again
                 self._finish()
             trace = current.get()
-            if trace is None or trace is PAUSED:
+            if trace is None or trace.is_over:
                 return self._note_outside(trace, sql, elapsed_ns)
             rows = self.cursor.rowcount
-            if rows and 0 < rows < _MOST_ROWS:
-                self.counts_rows = False
-            else:  # an unknown number or none: there are drivers that say 0 until the first row is fetched
-                self.counts_rows, rows = True, 0
+            # An unknown number or none: there are drivers that say 0 until the first row is fetched.
+            self.counts_rows = is_unknown = not (rows and 0 < rows < _MOST_ROWS)
+            rows = 0 if is_unknown else rows
             try:
                 shape, mark = self.known[sql], hash((sql, params))
-            except (KeyError, TypeError):
-                shape, mark = self.shapes.find(sql), _mark(sql, params)
+            except Exception:  # a text that is new; a parameter without a hash, which may say so in any way
+                shape = self.shapes.find(sql)
+                mark = _mark(shape, sql, params)
             runs, at, is_again = trace.statements.get(shape), 0, False
             if runs is not None:
                 at = len(runs) - 1
-                is_again = at < _OFTEN and (mark == runs[-1] or mark == runs[MARK])
+                is_again = at < _OFTEN and mark in (runs[-1], runs[MARK]) and not _is_opaque(shape, params)
                 runs += (started_ns, elapsed_ns, rows, None, mark)
             elif len(trace.statements) < MAX_SERIES:
-                runs = trace.statements[shape] = [shape, started_ns, elapsed_ns, rows, None, mark]
+                own = [shape, started_ns, elapsed_ns, rows, None, mark]
+                runs = trace.statements.setdefault(shape, own)
+                if runs is not own:  # another thread of the request was faster
+                    runs += own[1:]
             else:
                 trace.dropped += 1
                 return None
             if elapsed_ns >= DEAR_NS or rows > MANY_ROWS or trace.template is not None:
                 watch_of(trace).look(trace, Run(runs, at))
-            if at and (elapsed_ns >= _WORTH_NS or is_again or at % _LOOK_EACH == _OFTEN):
-                runs, at = look_at_repetition(trace, runs, at)
+            if at and (elapsed_ns >= _WORTH_NS or is_again or at in _LOOKED_AT):
+                at = look_at_repetition(trace, runs, at)
             self.runs, self.at = runs, at
         except Exception as fault:
             count_fault("query", fault)
@@ -143,11 +151,13 @@ class Executing(_Base):
         """Judge the last statement if it took long or returned much, unless its request is over and has done so."""
         runs, at, trace = self.runs, self.at, current.get()
         self.runs = None
-        if runs is None or trace is None or (runs[at + NS] < DEAR_NS and runs[at + ROWS] <= MANY_ROWS):
-            return
         try:
+            if runs is None or trace is None or (runs[at + NS] < DEAR_NS and runs[at + ROWS] <= MANY_ROWS):
+                return
             if trace.statements.get(runs[SHAPE]) is runs:
                 watch_of(trace).finish(trace, Run(runs, at))
+        except IndexError:
+            pass  # folded
         except Exception as fault:
             count_fault("query", fault)
 
@@ -157,7 +167,9 @@ class Executing(_Base):
             self._finish()
             trace, key = current.get(), self.shapes.find(sql).key
             failure = (*key[1:], code_of(error))
-            if trace is None:
+            if elapsed_ns >= DEAR_NS and trace is not PAUSED:
+                log_failed(key, elapsed_ns, failure[-1], trace)
+            if trace is None or (trace.is_over and trace is not PAUSED):
                 recorder.record(ENDPOINT_QUERY, key[1:], (elapsed_ns + 500) // 1000, (1, 0))
                 recorder.record(QUERY_ERROR, failure, 1)
             else:
@@ -178,7 +190,11 @@ class Executing(_Base):
 
 
 class Fetching(Executing):
-    """Mix into Django's own cursor wrapper: times the fetching of rows too, and counts them."""
+    """Mix into Django's own cursor wrapper: times the fetching of rows too, and counts them.
+
+    The execution that is fetched from may have been folded meanwhile. It is not there any more then, or another one of
+    the same statement stands in its place, to which the time is added just as well.
+    """
 
     def fetchone(self) -> Any:
         """Fetch, as Django's."""
@@ -192,9 +208,12 @@ class Fetching(Executing):
         # As in _note_fetched(), and without its call.
         runs = self.runs
         if runs is not None:
-            runs[self.at + NS] += perf_counter_ns() - started_ns
-            if self.counts_rows and row is not None:
-                runs[self.at + ROWS] += 1
+            try:
+                runs[self.at + NS] += perf_counter_ns() - started_ns
+                if self.counts_rows and row is not None:
+                    runs[self.at + ROWS] += 1
+            except IndexError:
+                self.runs = None
         return row
 
     def fetchmany(self, size: int | None = None) -> Any:
@@ -212,12 +231,15 @@ class Fetching(Executing):
             raise
         # As in _note_fetched(): the ORM calls this for each query, and a call costs more than a line.
         at, count = self.at, len(rows) if rows else 0
-        runs[at + NS] += perf_counter_ns() - started_ns
-        if self.counts_rows:
-            runs[at + ROWS] += count
-        if count < wanted:
-            if runs[at + NS] >= DEAR_NS or runs[at + ROWS] > MANY_ROWS:
-                self._finish()
+        try:
+            runs[at + NS] += perf_counter_ns() - started_ns
+            if self.counts_rows:
+                runs[at + ROWS] += count
+            if count < wanted:
+                if runs[at + NS] >= DEAR_NS or runs[at + ROWS] > MANY_ROWS:
+                    self._finish()
+                self.runs = None
+        except IndexError:
             self.runs = None
         return rows
 
@@ -235,17 +257,20 @@ class Fetching(Executing):
 
     def close(self) -> None:
         """Close, as the driver's cursor."""
-        runs = self.runs
-        if runs is not None and (runs[self.at + NS] >= DEAR_NS or runs[self.at + ROWS] > MANY_ROWS):
+        if self.runs is not None:
             self._finish()
         self.cursor.close()
 
     def _note_fetched(self, started_ns: int, rows: int) -> None:
         runs = self.runs
-        if runs is not None:
+        if runs is None:
+            return
+        try:
             runs[self.at + NS] += perf_counter_ns() - started_ns
             if self.counts_rows:
                 runs[self.at + ROWS] += rows
+        except IndexError:
+            self.runs = None
 
     def _note_fetch_failed(self, started_ns: int, error: Exception) -> None:
         """Count the failure of a statement that seemed to succeed: a server-side cursor, a time limit."""
@@ -260,19 +285,33 @@ class Fetching(Executing):
             count_fault("fetch", fault)
 
 
-def _mark(sql: Any, params: Any) -> Any:
+def _mark(shape: Shape, sql: Any, params: Any) -> Any:
     """Return what is equal for equal values, even if they come as a list; what has no hash is like nothing else."""
     try:
-        return object() if params is _MANY else hash((sql, tuple(params) if type(params) is list else params))
-    except TypeError:  # a list for an array, a dict for JSON
+        values = tuple(params) if type(params) is list else params
+        return object() if params is _MANY or _is_opaque(shape, values) else hash((sql, values))
+    except Exception:  # a list for an array, a dict for JSON, a buffer
         return object()
 
 
+def _is_opaque(shape: Shape, params: Any) -> bool:
+    """Tell whether a parameter is told from others by its address only, which the next one may get; remember it.
+
+    So are the drivers' wrappers of binary values and of JSON.
+    """
+    values = params.values() if isinstance(params, dict) else params or ()
+    plain = object.__hash__
+    if any(type(value).__hash__ is plain for value in values):  # type: ignore[comparison-overlap]
+        shape.is_opaque = True
+    return shape.is_opaque
+
+
 @lru_cache(maxsize=256)
-def measured(base: type, alias: str, vendor: str) -> type:
+def measured(base: type, alias: str, dialect: str) -> type:
     """Return the class that measures what `base`, a class of cursor wrappers, does on one alias."""
-    mixin = Fetching if base in (CursorWrapper, CursorDebugWrapper) else Executing
-    shapes = shapes_of(alias, vendor)
+    is_django_s = base in (CursorWrapper, CursorDebugWrapper) and _FETCHING.isdisjoint(vars(CursorWrapper))
+    mixin = Fetching if is_django_s else Executing
+    shapes = shapes_of(alias, dialect)
     names = {"shapes": shapes, "known": shapes.known, "is_direct": base is CursorWrapper and _is_known()}
     return type(f"Measured{base.__name__}", (mixin, base), {**names, "__module__": __name__})
 

@@ -22,6 +22,9 @@ MOST_ROWS = 1_000
 # A transaction that waits so long for something else, and for half of its time, keeps locks from others.
 LONG_WAIT_NS = 100_000_000
 
+# Each atomic() inside of another is a savepoint.
+_REPEATING = ("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT", "(")
+_QUOTED = re.compile(r'"[^"]*"|`[^`]*`')
 _BOUND = re.compile(r"\b(?:LIMIT|FETCH FIRST|FETCH NEXT|TOP|ROWNUM)\b", re.IGNORECASE)
 
 
@@ -54,6 +57,11 @@ def is_n_plus_one(calls: int, ns: int) -> bool:
     return calls >= LEAST_REPEATS and (ns >= LEAST_NS or calls >= MOST_REPEATS)
 
 
+def may_repeat(sql: str) -> bool:
+    """Tell whether it means anything that a statement repeats: not of savepoints, nor where only its type is known."""
+    return not sql.startswith(_REPEATING)
+
+
 def may_be_duplicate(sql: str) -> bool:
     """Tell whether asking twice is a waste: a question is, an INSERT and a savepoint are not."""
     return is_select(sql)
@@ -61,7 +69,7 @@ def may_be_duplicate(sql: str) -> bool:
 
 def is_unbounded(sql: str, rows: int) -> bool:
     """Tell whether a statement returned more rows than anybody looks at, because nobody has set a limit."""
-    return rows > MOST_ROWS and is_select(sql) and not _BOUND.search(sql)
+    return rows > MOST_ROWS and is_select(sql) and not _BOUND.search(_QUOTED.sub("", sql))
 
 
 def is_held_open(held_ns: int, waiting_ns: int) -> bool:

@@ -31,11 +31,14 @@ _NESTED_COMMENT += r" | /\*.*+"
 _DASHES = r"--[^\n]*+"
 _DOLLAR_TEXT = r"\$(?P<tag>[A-Za-z_]\w*+|)\$.*?(?:\$(?P=tag)\$|\Z)"
 _ESCAPED_TEXT = r"'(?:[^'\\]|''|\\.)*+(?:'|\\?\Z)"
+# A text goes on behind a line break, and with it what a backslash means.
+_GOES_ON = rf"(?:[ \t\r\f]*+\n\s*+{_ESCAPED_TEXT})*+"
 _PLAIN_TEXT = r"'(?:[^']|'')*+(?:'|\Z)"
 _NAME = r'"[\w$ ]*+" | `[\w$ ]*+`'
+_BRACKETED = r"\[[\w$ ]*+\]"
 # A word is a prefix where a literal follows, as in E'...' and U&'...'; of what may begin a comment, a parameter or a
-# cast, the rest decides.
-_PLAIN = r"[^\W\d][\w$]*+(?!&?') | [,()<>=*+;\s\[\]|!~^@{}&] | \.(?!\d) | :: | -(?![-.\d]) | /(?!\*)"
+# cast, the rest decides. Without brackets, which are names in some dialects.
+_PLAIN = r"[^\W\d][\w$]*+(?!&?') | [,()<>=*+;\s|!~^@{}&] | \.(?!\d) | :: | -(?![-.\d]) | /(?!\*)"
 _REST = r"""
     | (?P<parameter> %s | %\([^)]*+\)s | \? | \$\d++ | (?<![:\w]):[A-Za-z_]\w*+ )
     | (?P<word> [^\W\d][\w$]*+ )
@@ -56,23 +59,40 @@ def _dialect(kept: str, comment: str, text: str, odd_name: str) -> re.Pattern[st
 
 
 _QUOTED = r'"[^"]*+(?:"|\Z) | `[^`]*+(?:`|\Z)'
+_IN_BRACKETS = r"\[[^\]]*+(?:\]|\Z)"
+# Oracle's q'[...]', whose end is told by its beginning.
+_ENDS = [(r"\[", r"\]"), (r"\{", r"\}"), (r"\(", r"\)"), ("<", ">"), (r"(?P<by>[^\s\[{(<])", r"(?P=by)")]
+_Q_TEXT = r"\b[nN]?[qQ]'(?:" + "|".join(rf"{start}.*?(?:{end}'|\Z)" for start, end in _ENDS) + ")"
 # A backslash escapes a quote in MySQL and in PostgreSQL's E'', and nowhere else; double quotes hold text in MySQL and a
 # name elsewhere; two dashes are no comment in MySQL unless a space follows. Reading one dialect by the other's rules
 # would leave parts of a literal standing as words.
-_STANDARD = _dialect(_NAME, f"{_DASHES} | {_FLAT_COMMENT}", rf"(?:\b[nNxXbB])?{_PLAIN_TEXT}", _QUOTED)
+_COMMENT, _TEXT = f"{_DASHES} | {_FLAT_COMMENT}", rf"(?:\b[nNxXbB])?{_PLAIN_TEXT}"
+# Of a database that nobody knows here, a double-quoted word may be a text.
+_UNKNOWN = _dialect(r"[\[\]]", _COMMENT, _TEXT, _QUOTED)
+_SQLITE = _dialect(f"{_NAME} | {_BRACKETED}", _COMMENT, _TEXT, rf"{_QUOTED} | {_IN_BRACKETS}")
+_STANDARD = _dialect(rf"{_NAME} | [\[\]]", _COMMENT, f"{_Q_TEXT} | {_TEXT}", _QUOTED)
 _POSTGRESQL = _dialect(
-    _NAME,
+    rf"{_NAME} | [\[\]]",
     f"{_DASHES} | {_NESTED_COMMENT}",
-    rf"\b[eE]{_ESCAPED_TEXT} | (?:\b[nNxXbB]|\b[uU]&)?{_PLAIN_TEXT} | {_DOLLAR_TEXT}",
+    rf"\b[eE]{_ESCAPED_TEXT}{_GOES_ON} | (?:\b[nNxXbB]|\b[uU]&)?{_PLAIN_TEXT} | {_DOLLAR_TEXT}",
     _QUOTED,
 )
 _MYSQL = _dialect(
-    r"`[\w$ ]*+`",
+    r"`[\w$ ]*+` | [\[\]]",
     rf"--(?=[\s\x00-\x1f]|\Z)[^\n]*+ | \#[^\n]*+ | {_FLAT_COMMENT}",
     rf'(?:\b[nNxXbB])?{_ESCAPED_TEXT} | "(?:[^"\\]|""|\\.)*+(?:"|\\?\Z)',
     r"`[^`]*+(?:`|\Z)",
 )
-_DIALECTS = {"postgresql": _POSTGRESQL, "": _POSTGRESQL, "mysql": _MYSQL}
+_DIALECTS = {
+    "": _POSTGRESQL,
+    "postgresql": _POSTGRESQL,
+    "mysql": _MYSQL,
+    "sqlite": _SQLITE,
+    "oracle": _STANDARD,
+    "standard": _STANDARD,
+    "microsoft": _SQLITE,  # mssql-django's, whose names stand in brackets too
+}
+DIALECTS = frozenset(_DIALECTS) - {""}
 _KEPT = {"kept", "word"}
 
 # Numbers and parameters in parentheses, before anything else is known: inside of a text they change nothing either.
@@ -91,12 +111,12 @@ _SELECT = re.compile(r"\(*(?:SELECT|WITH)\b", re.IGNORECASE)
 def normalise(sql: str, vendor: str = "") -> str:
     """Return the shape of `sql`: literals and parameters as ?, lists collapsed, no comments, one space for any.
 
-    `vendor` is Django's connection.vendor. Quoted names with anything but letters, digits, _, $ and spaces in them
-    become ? too: SQLite takes an unknown "name" for a text.
+    `vendor` is one of DIALECTS; of any other, everything in double quotes becomes ?. So do quoted names with anything
+    but letters, digits, _, $ and spaces in them: SQLite takes an unknown "name" for a text.
     """
     text = _NUMBERS.sub(_one_parameter, sql[:_MAX_READ])
     is_cut = len(text) > MAX_SQL or len(sql) > _MAX_READ
-    tokens = _DIALECTS.get(vendor, _STANDARD)
+    tokens = _DIALECTS.get(vendor, _UNKNOWN)
     shape = " ".join(tokens.sub(_replacement, text[: MAX_SQL - _ROOM] if is_cut else text).split())
     shape = _collapse_rows(_SAVEPOINT.sub(r"\1?", _LIST.sub("(?)", shape)))
     return clean(_marked(shape) if is_cut else shape, MAX_SQL)

@@ -31,8 +31,7 @@ def reading(alias: str) -> Iterator[Any]:
             if own.vendor == "postgresql":
                 own.set_autocommit(False)
             with own.cursor() as cursor:
-                if own.vendor == "postgresql":
-                    _guard(cursor)
+                _guard(own.vendor, cursor)
                 yield cursor
         finally:
             own.close()
@@ -53,7 +52,10 @@ def _own(alias: str) -> BaseDatabaseWrapper:
     return own
 
 
-def _guard(cursor: Any) -> None:
-    cursor.execute("SET TRANSACTION READ ONLY")
-    for name, milliseconds in _LIMITS.items():
-        cursor.execute(f"SET LOCAL {name} = {milliseconds}")
+def _guard(vendor: str, cursor: Any) -> None:
+    if vendor == "postgresql":
+        cursor.execute("SET TRANSACTION READ ONLY")
+        for name, milliseconds in _LIMITS.items():
+            cursor.execute(f"SET LOCAL {name} = {milliseconds}")
+    elif vendor == "sqlite":  # also where NAME is an address that says how to open it
+        cursor.execute("PRAGMA query_only = ON")

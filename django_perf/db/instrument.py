@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..metrics.guard import count_fault
 from .cursor import measured
-from .shapes import shapes_of
+from .shapes import dialect_of, shapes_of
 from .transactions import TransactionTimer
 
 # Says, on a connection, that this has been done: once, for whoever takes our place there calls us.
@@ -35,7 +35,7 @@ def _install(connection: BaseDatabaseWrapper) -> None:
         "make_cursor": _make(connection, "make_cursor", utils.CursorWrapper),
         "make_debug_cursor": _make(connection, "make_debug_cursor", utils.CursorDebugWrapper),
     }
-    timer = TransactionTimer(connection, shapes_of(connection.alias, connection.vendor))
+    timer = TransactionTimer(connection, shapes_of(connection.alias, dialect_of(connection)))
     wanted |= {"set_autocommit": timer.set_autocommit, "commit": timer.commit, "rollback": timer.rollback}
     vars(connection).update(wanted, **{MARK: tuple(wanted)})
 
@@ -43,15 +43,15 @@ def _install(connection: BaseDatabaseWrapper) -> None:
 def _make(connection: BaseDatabaseWrapper, name: str, base: type) -> Callable[[Any], Any]:
     """Return what makes the cursors of a connection: in one step where Django's own would, else out of what it gets."""
     if getattr(type(connection), name) is getattr(BaseDatabaseWrapper, name) and name not in vars(connection):
-        return partial(measured(base, connection.alias, connection.vendor), db=connection)
-    return partial(_measure, getattr(connection, name), connection.alias, connection.vendor)
+        return partial(measured(base, connection.alias, dialect_of(connection)), db=connection)
+    return partial(_measure, getattr(connection, name), connection.alias, dialect_of(connection))
 
 
-def _measure(make: Any, alias: str, vendor: str, cursor: Any) -> Any:
+def _measure(make: Any, alias: str, dialect: str, cursor: Any) -> Any:
     made = make(cursor)
     try:
         base: type[Any] = type(made)
-        made.__class__ = measured(base, alias, vendor)  # type: ignore[arg-type]  # a class can be hashed
+        made.__class__ = measured(base, alias, dialect)  # type: ignore[arg-type]  # a class can be hashed
     except Exception as fault:  # a class of C, or one with slots
         count_fault("new cursor", fault)
     return made

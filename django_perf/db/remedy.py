@@ -84,7 +84,7 @@ _RULES: dict[tuple[str, str], tuple[int, Callable[[Locals], str]]] = {
     (_QUERY, "QuerySet.exists"): (4, _exists),
     (_QUERY, "QuerySet.get"): (5, _get),
     (_QUERY, "QuerySet._fetch_all"): (6, _rows),
-    (_QUERY, "QuerySet.iterator"): (6, _rows),
+    (_QUERY, "QuerySet._iterator"): (6, _rows),
 }
 _FILES = tuple({file for file, _ in _RULES})
 
@@ -147,7 +147,8 @@ def template_site(frame: FrameType | None) -> Site | None:
         code = outer.f_code
         if code.co_name == "render_annotated" and code.co_filename.endswith("django/template/base.py"):
             node = outer.f_locals["self"]
-            name = getattr(node.origin, "template_name", None) or "(template)"
-            return f"{short_file(str(name))}:{node.token.lineno}"
+            origin, token = getattr(node, "origin", None), getattr(node, "token", None)
+            if origin and token:  # a node that was made by hand has neither: the one around it says more
+                return f"{short_file(str(origin.template_name or '(template)'))}:{token.lineno}"
         outer = outer.f_back
     return find_site(frame)

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..metrics.catalog import ENDPOINT_QUERY
 from ..metrics.statement import Shape
-from .fingerprint import normalise
+from .fingerprint import DIALECTS, normalise
 
 _MAX_REMEMBERED = 2_000
 _LONG = 2_000
@@ -19,9 +19,9 @@ class Shapes:
     not memory. Safe between threads: single dict operations.
     """
 
-    def __init__(self, alias: str, vendor: str) -> None:
+    def __init__(self, alias: str, dialect: str) -> None:
         self.alias = alias
-        self.vendor = vendor
+        self.dialect = dialect
         self.known: dict[str | tuple[int, int], Shape] = {}
         # One object for each shape, however many texts have it: repetitions are told by it.
         self._named: dict[str, Shape] = {}
@@ -43,13 +43,24 @@ class Shapes:
         if len(self.known) >= _MAX_REMEMBERED:
             self.known.clear()
             self._named.clear()
-        shape = self.known[known_as] = self.named(normalise(sql, self.vendor))
+        shape = self.known[known_as] = self.named(normalise(sql, self.dialect))
         return shape
+
+
+# What a database quotes names with tells what it does not quote texts with.
+_BY_QUOTE = {'"': "standard", "`": "mysql", "[": "microsoft"}
+
+
+def dialect_of(connection: Any) -> str:
+    """Return which SQL a connection speaks: its vendor's, or that of the backend which its own is made from."""
+    vendors = (vars(base).get("vendor") for base in type(connection).__mro__)
+    known = next((vendor for vendor in vendors if vendor in DIALECTS), None)
+    return known or _BY_QUOTE.get(connection.ops.quote_name("name")[:1], "unknown")
 
 
 _by_alias: dict[tuple[str, str], Shapes] = {}
 
 
-def shapes_of(alias: str, vendor: str) -> Shapes:
+def shapes_of(alias: str, dialect: str) -> Shapes:
     """Return what is known of an alias; all its connections share it."""
-    return _by_alias.setdefault((alias, vendor), Shapes(alias, vendor))
+    return _by_alias.setdefault((alias, dialect), Shapes(alias, dialect))

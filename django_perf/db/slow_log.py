@@ -24,38 +24,46 @@ def slow_ns() -> float:
 
 def log_run(run: Run, trace: Trace) -> None:
     """Log the execution of a statement in a request; of its parameters nobody knows here."""
-    request = trace.request
-    match = getattr(request, "resolver_match", None)
-    fields = {"route": clean(route_of(match)), "method": method_of(getattr(request, "method", None))}
-    _log(run.shape.key, run.ns, run.rows, place_of(run.site), {**fields, "request_id": request_id(trace)})
+    _log(run.shape.key, run.ns, f"{run.rows} rows", place_of(run.site), trace, rows=run.rows)
 
 
 def log_outside(key: Key, elapsed_ns: int, rows: int) -> None:
     """Log a slow statement that no request has asked for."""
     if elapsed_ns >= slow_ns():
-        _log(
-            key,
-            elapsed_ns,
-            rows,
-            place_of(find_site(sys._getframe(1))),
-            {"route": "-", "method": "-", "request_id": "-"},
-        )
+        _log(key, elapsed_ns, f"{rows} rows", place_of(find_site(sys._getframe(1))), None, rows=rows)
 
 
-def _log(key: Key, elapsed_ns: int, rows: int, place: str, request: dict[str, str]) -> None:
+def log_failed(key: Key, elapsed_ns: int, code: str, trace: Trace | None) -> None:
+    """Log a statement that failed after so long a time: a limit, a lock that never came, somebody's cancellation."""
+    if elapsed_ns >= slow_ns():
+        _log(key, elapsed_ns, f"failed with {code}", place_of(find_site(sys._getframe(1))), trace, error=code)
+
+
+def _request_of(trace: Trace | None) -> dict[str, str]:
+    if trace is None or trace.is_over:
+        return {"route": "-", "method": "-", "request_id": "-"}
+    match = getattr(trace.request, "resolver_match", None)
+    method = method_of(getattr(trace.request, "method", None))
+    return {"route": clean(route_of(match)), "method": method, "request_id": request_id(trace)}
+
+
+def _log(
+    key: Key, elapsed_ns: int, result: str, place: str, trace: Trace | None, *, rows: int = 0, error: str = ""
+) -> None:
     _, alias, sql = key
     fields = {
         "duration_s": round(elapsed_ns / 1e9, 4),
         "alias": alias,
         "rows": rows,
+        "error": error,
         "query_id": shape_id(alias, sql),
         "place": clean(place) or "-",
         "sql": sql,
-        **request,
+        **_request_of(trace),
     }
     logger.warning(
-        "slow query: %(duration_s).3f s on %(alias)s, %(rows)d rows, id=%(query_id)s, at %(place)s, "
+        "slow query: %(duration_s).3f s on %(alias)s, %(result)s, id=%(query_id)s, at %(place)s, "
         "%(method)s %(route)s, request_id=%(request_id)s: %(sql)s",
-        fields,
+        {**fields, "result": result},
         extra=fields,
     )

@@ -33,6 +33,8 @@ class TransactionTimer:
     def __init__(self, connection: BaseDatabaseWrapper, shapes: Shapes) -> None:
         self._shapes = shapes
         self._began_ns = 0
+        # SQLite's BEGIN does nothing unless it is told to lock.
+        self._locks_at_once = getattr(connection, "transaction_mode", None) in ("IMMEDIATE", "EXCLUSIVE")
         self._set_autocommit = connection.set_autocommit
         self._commit, self._rollback = connection.commit, connection.rollback
 
@@ -66,7 +68,7 @@ class TransactionTimer:
             trace, ended_ns, began_ns = current.get(), perf_counter_ns(), self._began_ns
             if began_ns:  # without autocommit altogether, the next transaction begins here
                 self._began_ns = ended_ns
-            if trace is None:
+            if trace is None or (trace.is_over and trace is not PAUSED):
                 self._note_outside(name, ended_ns - started_ns, error)
             elif trace is not PAUSED:
                 self._note_end(trace, name, ended_ns - started_ns, error)
@@ -88,7 +90,7 @@ class TransactionTimer:
             first_ns, busy_ns = trace.busy_since(self._shapes.alias, began_ns)
             if not first_ns:
                 return  # the server has heard of no transaction
-            if self._shapes.vendor != "sqlite":  # which locks with BEGIN
+            if not self._locks_at_once:
                 held_ns = ended_ns - first_ns
             waiting_ns = max(0, held_ns - busy_ns)
         key = (TRANSACTION.name, self._shapes.alias)

@@ -6,13 +6,16 @@ where it was sent from the same line as the last time, five where not.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterable
+from threading import Lock
 
-from ..metrics.callsite import Site, find_site, place_of
+from ..metrics.callsite import find_site, place_of
 from ..metrics.catalog import CALL_SITE, FINDING
 from ..metrics.statement import MARK, NS, SHAPE, SITE, STRIDE, Run, Runs, Shape, calls, column, each, some
-from ..metrics.trace import DEAR_NS, FOLD_AT, Trace
+from ..metrics.trace import DEAR_NS, FOLD_AT, KEPT, Trace
 from . import findings
 from .findings import Tally
 from .remedy import remedy_of, template_site
@@ -24,40 +27,35 @@ _SURE = 3
 # Of one statement: code that is made at run time may have any number of lines.
 _MAX_REMEDIES = 50
 
+_NONE = Tally()
+
 # A statement, and the place that sent it.
 Sent = tuple[Shape, str]
 
 
 class StatementWatch:
-    """Keep what was seen in one request; used by one thread at a time, as its trace is."""
+    """Keep what was seen in one request; used by one thread at a time as a rule, as its trace is."""
 
-    __slots__ = ("_folded", "_in_templates", "_large", "_template_sites", "_unfinished")
+    __slots__ = ("_folded", "_folded_again", "_in_templates", "_large", "_unfinished")
 
     def __init__(self) -> None:
-        # Of executions that are not in the trace any more.
+        # Of executions that are not in the trace any more, and of those that were repetitions.
         self._folded: dict[Sent, Tally] = defaultdict(Tally)
+        self._folded_again: dict[Sent, Tally] = defaultdict(Tally)
         self._in_templates: dict[Sent, Tally] = defaultdict(Tally)
         self._large: dict[Sent, Tally] = defaultdict(Tally)
-        self._template_sites: dict[tuple[Shape, str], Site | None] = {}
         # Those that are slow or large already, and whose rows may still be fetched.
         self._unfinished: list[Run] = []
 
     def look(self, trace: Trace, run: Run) -> None:
         """Look at a statement that has just been executed."""
         if trace.template is not None:
-            self._look_at_template(trace.template, run)
+            run.sent_from(template_site(sys._getframe(2)))
+            self._in_templates[run.shape, place_of(run.site)].add(run)
         elif run.site is None:
             run.sent_from(find_site(sys._getframe(2)))
         if run.ns >= DEAR_NS or run.rows > MANY_ROWS:
             self._unfinished.append(run)
-
-    def _look_at_template(self, template: str, run: Run) -> None:
-        """Name the line of the template; a statement that it repeats is sent by the same one."""
-        at = run.shape, template
-        if at not in self._template_sites:
-            self._template_sites[at] = template_site(sys._getframe(3))
-        run.sent_from(self._template_sites[at])
-        self._in_templates[run.shape, place_of(run.site)].add(run)
 
     def finish(self, trace: Trace, run: Run) -> None:
         """Judge a statement that took long or returned much, when its rows are fetched."""
@@ -76,8 +74,23 @@ class StatementWatch:
         """Add up most of very many executions."""
         shape: Shape = runs[SHAPE]
         _spread_sites(runs)
-        for place, own in _by_place(trace.fold_runs(shape)).items():
-            self._folded[shape, place].merge(Tally.of(own))
+        folded = trace.fold_runs(shape)
+        self._let_go(trace, runs, len(folded) - 1)
+        known = set(column(runs, MARK)[:KEPT])
+        for found, tallies in ((folded, self._folded), (_again(folded, known), self._folded_again)):
+            for place, own in _by_place(found).items():
+                tallies[shape, place].merge(Tally.of(own))
+
+    def _let_go(self, trace: Trace, runs: Runs, cut: int) -> None:
+        """Judge those whose rows may still be fetched and that were folded; those behind them stand elsewhere now."""
+        own = [one for one in self._unfinished if one.runs is runs]
+        self._unfinished = [one for one in self._unfinished if one.runs is not runs]
+        for one in own:
+            if one.at >= KEPT * STRIDE + cut:
+                one.at -= cut
+            elif one.at >= KEPT * STRIDE:
+                continue  # its figures are not there any more: it was looked at when it was executed
+            self._unfinished.append(one)
 
     def end(self, trace: Trace) -> None:
         """Judge what nobody has closed."""
@@ -102,18 +115,36 @@ class StatementWatch:
         if not is_often and not is_again and max(column(runs, NS)) < DEAR_NS:
             return
         _spread_sites(runs)
-        repetitions = _by_place(_again(runs)) if is_again else {}
-        for place, own in _by_place(runs).items():
-            tally, again = Tally.of(own), Tally.of(repetitions.get(place, [shape]))
-            if self._folded:
-                tally.merge(self._folded[shape, place])
-            if is_often or max(column(own, NS)) >= DEAR_NS:
+        all_, repetitions = self._with_folded(runs, self._folded), self._with_folded(_again(runs), self._folded_again)
+        for place, tally in all_.items():
+            again = repetitions.get(place, _NONE)
+            if is_often or tally.ns >= DEAR_NS:
                 _add_call_site(trace, (shape, place), tally)
             # Where all of them ask the very same, nothing is fetched for each.
-            if findings.is_n_plus_one(tally.calls, tally.ns) and again.calls < tally.calls - 1:
+            is_for_each = shape.is_opaque or again.calls < tally.calls - 1
+            if findings.may_repeat(shape.sql) and findings.is_n_plus_one(tally.calls, tally.ns) and is_for_each:
                 add_finding(trace, findings.N_PLUS_ONE, (shape, place), tally)
-            elif again.calls and findings.may_be_duplicate(shape.sql):
+            elif again.calls and not shape.is_opaque and findings.may_be_duplicate(shape.sql):
                 add_finding(trace, findings.DUPLICATE, (shape, place), again)
+
+    def _with_folded(self, runs: Runs, folded: dict[Sent, Tally]) -> dict[str, Tally]:
+        """Return what came from each place, the executions that are not in the trace any more included."""
+        tallies = {place: Tally.of(own) for place, own in _by_place(runs).items()}
+        for (shape, place), tally in folded.items():
+            if shape is runs[SHAPE]:
+                tallies.setdefault(place, Tally()).merge(tally)
+        return tallies
+
+
+_lock = Lock()
+
+
+def _forget_parent() -> None:
+    global _lock
+    _lock = Lock()
+
+
+os.register_at_fork(after_in_child=_forget_parent)
 
 
 class _Repetitions:
@@ -130,10 +161,10 @@ class _Repetitions:
 _REPETITIONS = _Repetitions()
 
 
-def look_at_repetition(trace: Trace, runs: Runs, at: int) -> tuple[Runs, int]:
+def look_at_repetition(trace: Trace, runs: Runs, at: int) -> int:
     """Look where a statement comes from that the request has executed before, and what to do about it.
 
-    Of very many executions most are added up: returns those that are left, and where the last one stands.
+    Of very many executions most are added up: returns where the last one stands then.
     """
     shape: Shape = runs[SHAPE]
     site = runs[at + SITE] = runs[at + SITE] or shape.site() or ""  # nowhere in the project is known, too
@@ -142,11 +173,14 @@ def look_at_repetition(trace: Trace, runs: Runs, at: int) -> tuple[Runs, int]:
     if site is not shape.learned and calls(runs) >= REPEATED:
         shape.learned = site
         _learn_remedy(shape, place_of(site))
-    if calls(runs) < FOLD_AT:
-        return runs, at
-    watch_of(trace).fold(trace, runs)
-    left = trace.statements[shape]
-    return left, len(left) - 1 - STRIDE
+    # A request may have several threads. None waits: what is not folded now is with the next ones.
+    if calls(runs) < FOLD_AT or not _lock.acquire(blocking=False):
+        return at
+    try:  # critical section: what is cut out of the list is added up once
+        watch_of(trace).fold(trace, runs)
+        return len(runs) - 1 - STRIDE
+    finally:
+        _lock.release()
 
 
 def _spread_sites(runs: Runs) -> None:
@@ -181,9 +215,9 @@ def _by_place(runs: Runs) -> dict[str, Runs]:
     return {place: some(runs, own) for place, own in found.items()}
 
 
-def _again(runs: Runs) -> Runs:
-    """Return the executions that repeat an earlier one with all its parameters."""
-    seen: set[object] = set()
+def _again(runs: Runs, known: Iterable[object] = ()) -> Runs:
+    """Return the executions that repeat an earlier one, or one of `known`, with all its parameters."""
+    seen = set(known)
     return some(runs, [run for run in each(runs) if run.mark in seen or seen.add(run.mark)])  # type: ignore[func-returns-value]
 
 

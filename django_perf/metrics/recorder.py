@@ -34,8 +34,9 @@ class Recorder:
     """Hold the aggregates of this process, by UTC minute of finish and by series.
 
     Thread-safe. A finished request is appended to `finished` without a lock; every 128th takes the lock and folds the
-    queue into the aggregates, cheaper than one by one (warm caches), and no thread ever waits: whoever finds the lock
-    taken leaves the work to its holder. Fork-safe: a child starts empty, with a new
+    queue into the aggregates, cheaper than one by one (warm caches). Nothing that measures ever waits for the lock:
+    whoever finds it taken leaves the work to the next holder. It may even be taken by the same thread: the garbage
+    collector can run anywhere, and what it finalises may send a query. Fork-safe: a child starts empty, with a new
     lock, and the parent keeps what it had. Nothing is recorded until `enabled` is set. `wake` is called at the first
     measurement of a process: it starts the flusher.
     """
@@ -50,8 +51,10 @@ class Recorder:
         self._cardinality = Cardinality()
         self._logged: dict[str, float] = {}
         self.samples = Samples(clock)
-        # Finished requests that are not folded yet, and requests at work: their operations are atomic without a lock.
+        # Finished requests that are not folded yet, entries that are not added yet, and requests at work: their
+        # operations are atomic without a lock.
         self.finished: deque[Any] = deque()
+        self._entries: deque[tuple[int, Iterable[Entry]]] = deque()
         self.expand: Expand = lambda rows: ()
         self.running: set[Trace] = set()
         self._reset()
@@ -61,6 +64,7 @@ class Recorder:
         """Start empty; also runs in a forked child, where the lock may be held by a thread that does not exist."""
         self._lock = Lock()
         self.finished.clear()
+        self._entries.clear()
         self.running.clear()
         self.samples.reset()
         self._tables: dict[int, Table] = {}
@@ -90,6 +94,7 @@ class Recorder:
         return self._busy_us / 1e6 + running / 1e9
 
     def _fold_locked(self) -> None:
+        self._add_entries()
         finished = self.finished
         # A bounded number: other threads go on appending.
         rows = [finished.popleft() for _ in range(len(finished))]
@@ -124,7 +129,7 @@ class Recorder:
         if len(labels) + 2 * kind.scoped != len(kind.labels):
             raise ValueError(f"kind {kind.name!r} takes labels {kind.labels}, got {labels!r}")
         trace = current.get()
-        if trace is not None:
+        if trace is not None and (trace is PAUSED or not trace.is_over):
             trace.add((kind.name, *labels), (value,), counters)
         else:
             scope = (NO_REQUEST, "-") if kind.scoped else ()
@@ -181,6 +186,8 @@ class Recorder:
     def drain(self) -> dict[int, Table]:
         """Hand over all aggregates, by minute since 1970 (UTC), and start empty; what was admitted stays admitted."""
         self._read_sources()
+        if dropped := self.samples.dropped():
+            self.lost("dropped", "an example: too many wait for a flush", dropped)
         with self._lock:  # critical section: the tables change owner
             self._fold_locked()
             tables, self._tables, self._series = self._tables, {}, 0
@@ -189,12 +196,20 @@ class Recorder:
     def _commit(self, entries: Iterable[Entry]) -> None:
         if not self.enabled:
             return
-        minute = int(self._clock()) // 60
-        with self._lock:  # critical section: guards the tables and the admitted names
+        self._entries.append((int(self._clock()) // 60, entries))
+        if self._lock.acquire(blocking=False):  # critical section: guards the tables and the admitted names
+            try:
+                self._add_entries()
+            finally:
+                self._lock.release()
+        self._wake_up()
+
+    def _add_entries(self) -> None:
+        for _ in range(len(self._entries)):
+            minute, entries = self._entries.popleft()
             table = self._table(minute)
             for key, values, counters, folded in entries:
                 self._add(table, key, values, counters, folded)
-        self._wake_up()
 
     def _wake_up(self) -> None:
         if self.is_asleep and self.wake is not None:

@@ -50,6 +50,7 @@ class Samples:
         # The values and lots that have won this hour so far, smallest first.
         self._won: dict[Key, tuple[list[int], list[float]]] = {}
         self._waiting: list[Sample] = []
+        self._dropped = 0
 
     def offer(self, key: Key, endpoint: tuple[str, str], value: int, describe: Callable[[], dict[str, Any]]) -> None:
         """Offer an example; `describe` is called for one that is kept."""
@@ -57,7 +58,9 @@ class Samples:
         if self._wins(key, value, lot):
             sample = Sample(key, endpoint, self._clock(), value, lot, describe())
             with self._lock:  # critical section: guards the list against take()
-                if len(self._waiting) < MOST_WAITING:
+                if len(self._waiting) >= MOST_WAITING:
+                    self._dropped += 1
+                else:
                     self._waiting.append(sample)
 
     def _wins(self, key: Key, value: int, lot: float) -> bool:
@@ -74,6 +77,12 @@ class Samples:
         with self._lock:  # critical section: the list changes owner
             taken, self._waiting = self._waiting, []
         return taken
+
+    def dropped(self) -> int:
+        """Return how many found no room since the last call."""
+        with self._lock:  # critical section: no one may be counted twice
+            dropped, self._dropped = self._dropped, 0
+        return dropped
 
 
 def _enter(winners: list[Any], value: Any, places: int) -> bool:

@@ -96,16 +96,18 @@ class Shape:
 
     There is one object for a text of SQL, so that its identity can be its hash: hashing the key would touch four
     objects that are in no cache. It remembers who sent it the last time, and what others have learned of those who do:
-    `learned` is the last site that they have looked at, `remedies` by place what would be better.
+    `learned` is the last site that they have looked at, `remedies` by place what would be better, and `is_opaque` that
+    nobody can tell whether it is asked with the same values again.
     """
 
-    __slots__ = ("_depth", "_site", "key", "learned", "remedies")
+    __slots__ = ("_depth", "_site", "is_opaque", "key", "learned", "remedies")
 
     def __init__(self, key: Key) -> None:
         self.key = key
         self._depth = 0
         self._site: tuple[CodeType, int] | None = None
         self.learned: Site | None = None
+        self.is_opaque = False
         self.remedies: dict[str, str] = {}
 
     @property

@@ -23,7 +23,7 @@ MAX_SPANS = 300
 DEAR_NS = 2_000_000
 # Of the executions of one statement, so many stay as they are at either end: those that a timeline shows first, and
 # those whose rows may still be fetched.
-_KEPT = 10
+KEPT = 10
 
 
 class Span(NamedTuple):
@@ -46,6 +46,19 @@ class Watch(Protocol):
         """Add what was found to the trace; called once, when it is added up with others, under the recorder's lock."""
 
 
+class _Concluded:
+    """Stand for a watch that has added what it found."""
+
+    def end(self, trace: Trace) -> None:
+        """Do nothing."""
+
+    def conclude(self, trace: Trace) -> None:
+        """Do nothing."""
+
+
+CONCLUDED = _Concluded()
+
+
 class Trace:
     """Hold the measurements of one request, keyed by (kind, *labels) less the labels that only its end supplies.
 
@@ -53,6 +66,10 @@ class Trace:
     """
 
     ignored = False
+    # The request has ended. What a task that it has started does now belongs to no request.
+    is_over = False
+    # Its examples were offered: what cannot be described is tried again, and may have been half done.
+    is_offered = False
     error: str | None = None
     # Where in the project's code the exception came from.
     error_place = ""
@@ -107,11 +124,13 @@ class Trace:
     def fold_runs(self, shape: Shape) -> Runs:
         """Move most executions of a statement to the other measurements, for there are too many to keep each.
 
-        Returns those that were moved. What is fetched for one of them later on is not timed any more.
+        Returns those that were moved: all but the first and the last KEPT. What is fetched for one of them later on is
+        not timed any more.
         """
-        runs, kept = self.statements[shape], _KEPT * STRIDE
-        folded = [shape, *runs[1 + kept : -kept]]
-        self.statements[shape] = runs[: 1 + kept] + runs[-kept:]
+        runs = self.statements[shape]
+        start, end = 1 + KEPT * STRIDE, len(runs) - KEPT * STRIDE
+        folded = [shape, *runs[start:end]]
+        del runs[start:end]  # in place, and in one step: another thread of the request may be adding to it
         taken = column(folded, NS)
         self.add(shape.key, [(ns + 500) // 1000 for ns in taken], (0, sum(column(folded, ROWS))))
         if self.more is not None:
@@ -205,6 +224,8 @@ class More:
 
 class _Paused(Trace):
     """Swallow measurements: what runs under it is django_perf's own work."""
+
+    is_over = True
 
     def add(self, key: Key, values: Sequence[int], counters: Sequence[int] = ()) -> None:
         """Forget them."""

@@ -17,7 +17,7 @@ from ..metrics.endpoints import method_of, route_of, status_class
 from ..metrics.names import clean
 from ..metrics.recorder import Entry
 from ..metrics.statement import NS, ROWS, Runs, Shape, column
-from ..metrics.trace import Trace
+from ..metrics.trace import CONCLUDED, Trace
 from .remarkable import offer
 
 Scope = tuple[str, str]
@@ -100,11 +100,13 @@ def _entries(group: list[Row], key: Key, scope: Scope) -> Iterator[Entry]:
 def _concluded(trace: Trace) -> Iterator[Entry]:
     """Let the watch add what it found; where it fails, the request counts all the same.
 
-    The failure is an entry like others: the recorder's lock is held, so nobody may be told.
+    The failure is an entry like others: the recorder's lock is held, so nobody may be told. Once only: the recorder
+    tries again what it cannot fold.
     """
+    watch, trace.watch = trace.watch, CONCLUDED
     try:
-        if trace.watch is not None:
-            trace.watch.conclude(trace)
+        if watch is not None:
+            watch.conclude(trace)
     except Exception as error:
         yield (LOSS.name, "error", f"conclusion: {type(error).__name__}"), (1,), (), None
 
@@ -114,7 +116,8 @@ def _keep(group: list[Row], scope: Scope, slow_ns: float) -> Iterator[Entry]:
     for row in group:
         trace, elapsed_ns = row[1], row[5]
         is_slow = elapsed_ns >= slow_ns
-        if is_slow or trace.watch is not None or trace.error is not None:
+        if not trace.is_offered and (is_slow or trace.watch is not None or trace.error is not None):
+            trace.is_offered = True
             try:
                 offer(scope, trace, row[4], elapsed_ns, is_slow)
             except Exception as error:

@@ -73,7 +73,7 @@ class Meter:
     def _commit(
         self, request: HttpRequest, trace: Trace, elapsed_ns: int, status: int, sent_bytes: int, is_aborted: bool
     ) -> None:
-        recorder = self._recorder
+        recorder, trace.is_over = self._recorder, True
         recorder.running.discard(trace)
         if trace.ignored:
             return

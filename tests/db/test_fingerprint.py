@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
+from django.db import connections
+from django.db.backends.postgresql.base import DatabaseWrapper
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from django_perf.db import fingerprint
 from django_perf.db.fingerprint import MAX_SQL, is_cut, is_select, normalise, shape_id
+from django_perf.db.shapes import dialect_of
 
-VENDORS = ("postgresql", "mysql", "sqlite", "oracle", "")
+VENDORS = ("postgresql", "mysql", "sqlite", "oracle", "microsoft", "unknown", "")
 CASES = [
     ("SELECT 1", "SELECT ?"),
     ("select  a ,\n b from t", "select a , b from t"),
@@ -57,6 +62,46 @@ def test_literals_go_and_the_shape_stays(sql, shape):
 )
 def test_mysql_has_rules_of_its_own(sql, shape):
     assert normalise(sql, "mysql") == shape
+
+
+@pytest.mark.parametrize(
+    ("dialect", "sql", "shape"),
+    [
+        ("postgresql", "select E'a'\n  'it\\'s secret', b", "select ?, b"),
+        ("oracle", "select q'[it's secret]', nq'{a's}', Q'(a's)', q'<a's>', q'!a's!', b", f"select {'?, ' * 5}b"),
+        ("oracle", "select q'[it's secret", "select ?"),
+        ("sqlite", "select [plain name], [it's], x'00' from t where x = 'secret' and y = 'z'", ""),
+        ("microsoft", "select [plain name], [it's], N'00' from t where x = 'secret' and y = 'z'", ""),
+        ("unknown", """select "secret", 'secret' from t""", "select ?, ? from t"),
+    ],
+)
+def test_other_dialects_have_texts_and_names_of_their_own(dialect, sql, shape):
+    assert normalise(sql, dialect) == (shape or "select [plain name], ?, ? from t where x = ? and y = ?")
+
+
+class Made(DatabaseWrapper):
+    """A backend that is made from PostgreSQL's and says that it is another."""
+
+    vendor = "cockroachdb"
+
+
+class Unheard:
+    """A backend that nobody knows here."""
+
+    vendor = "unheard of"
+
+    def __init__(self, quote):
+        self.ops = SimpleNamespace(quote_name=lambda name: f"{quote}{name}")
+
+
+def test_a_backend_speaks_like_the_one_that_it_is_made_from():
+    assert dialect_of(Made({})) == "postgresql"
+    assert dialect_of(connections["sqlite"]) == "sqlite"
+
+
+@pytest.mark.parametrize(("quote", "dialect"), [('"', "standard"), ("`", "mysql"), ("[", "microsoft"), ("", "unknown")])
+def test_what_names_are_quoted_with_tells_what_texts_are_not(quote, dialect):
+    assert dialect_of(Unheard(quote)) == dialect
 
 
 @pytest.mark.parametrize(

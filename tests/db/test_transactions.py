@@ -8,6 +8,7 @@ from django.db import IntegrityError, connection, connections, transaction
 
 from django_perf.db import transactions
 from django_perf.db.instrument import install
+from django_perf.db.transactions import TransactionTimer
 from django_perf.metrics.catalog import ENDPOINT_QUERY, QUERY_ERROR, TRANSACTION
 from django_perf.metrics.recorder import recorder
 from django_perf.metrics.statement import STARTED, Shape
@@ -125,9 +126,17 @@ def test_a_long_transaction_tells_what_it_waited_for_since_its_first_statement(
     assert held(trace, clock, before_ms, busy_ms, waiting_ms) == (held_ms, waited_ms)
 
 
-def test_sqlite_locks_with_begin_so_the_time_counts_from_there(trace, clock):
+@pytest.mark.parametrize(("mode", "expected"), [(None, (80, 60)), ("IMMEDIATE", (150, 130))])
+def test_sqlite_locks_with_begin_where_it_is_told_to_so_the_time_counts_from_there(
+    trace, clock, monkeypatch, mode, expected
+):
+    raw = connections["sqlite"]
+    raw.ensure_connection()
+    timer = vars(raw)["commit"].__self__
+    monkeypatch.setattr(raw, "transaction_mode", mode)
+    monkeypatch.setattr(timer, "_locks_at_once", TransactionTimer(raw, timer._shapes)._locks_at_once)
     # BEGIN itself is a statement, and works for some microseconds.
-    assert held(trace, clock, 70, 20, 60, alias="sqlite") == pytest.approx((150, 130), rel=0.01)
+    assert held(trace, clock, 70, 20, 60, alias="sqlite") == pytest.approx(expected, rel=0.01)
 
 
 def test_a_transaction_held_open_for_something_else_is_found_with_its_line(trace, clock):

@@ -110,7 +110,7 @@ def _twin_indexes(facts: Facts) -> Iterator[Vital]:
 def _unused_indexes(facts: Facts) -> Iterator[Vital]:
     days = facts.server.stats_days if facts.server is not None else None
     for index in facts.indexes:
-        is_idle = not (index.scans or index.is_unique or index.twin) and index.is_valid
+        is_idle = index.is_valid and not (index.scans or index.is_unique or index.is_constraint or index.twin)
         if is_idle and index.bytes >= _MUCH_BYTES:
             since = "since the statistics began" if days is None else f"in {days:.0f} days"
             advice = f"{_drop(index)} unless a replica uses it, or a report that runs once a year"
@@ -119,7 +119,7 @@ def _unused_indexes(facts: Facts) -> Iterator[Vital]:
 
 
 def _drop(index: Index) -> str:
-    return f'DROP INDEX CONCURRENTLY "{index.name}";'
+    return f"DROP INDEX CONCURRENTLY {index.quoted};"
 
 
 def _scanned_tables(facts: Facts) -> Iterator[Vital]:

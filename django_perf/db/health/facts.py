@@ -53,7 +53,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Hold one index; `columns` in order, "" for an expression; `twin` is another that does all that it does."""
+    """Hold one index; `columns` in order, "" for an expression; `twin` is another that does all that it does.
+
+    `quoted` is its name with its schema, as SQL has it; one that `is_constraint` goes with its constraint only.
+    """
 
     table: str
     name: str
@@ -64,6 +67,8 @@ class Index:
     is_valid: bool
     rows: float
     twin: str | None
+    quoted: str
+    is_constraint: bool = False
 
 
 @dataclass(frozen=True, slots=True)

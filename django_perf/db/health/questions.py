@@ -32,7 +32,8 @@ FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid JOIN pg_namespace 
 ORDER BY pg_total_relation_size(c.oid) DESC LIMIT {_MOST}
 """
 
-# A twin does all that the index does: it begins with the same columns in the same way, and is no less unique.
+# A twin does all that the index does: it begins with the same columns in the same way, includes the others, and is no
+# less unique. What a constraint is made of has none: it cannot be dropped by itself.
 INDEXES = f"""
 WITH own AS (
     SELECT i.*, c.relname, c.relam, s.idx_scan, t.relname AS table_name, t.relnamespace, t.oid AS table_oid,
@@ -42,7 +43,9 @@ WITH own AS (
            array_to_string(i.indkey[0:i.indnkeyatts - 1], ' ') || ' ' AS keys,
            array_to_string(i.indclass::oid[], ' ') || ' ' AS classes,
            array_to_string(i.indoption::int[], ' ') || ' ' AS options,
-           array_to_string(i.indcollation::oid[], ' ') || ' ' AS collations
+           array_to_string(i.indcollation::oid[], ' ') || ' ' AS collations,
+           i.indkey::int2[] AS all_keys,  -- those of INCLUDE too
+           EXISTS (SELECT 1 FROM pg_constraint f WHERE f.conindid = i.indexrelid) AS is_constraint
     FROM pg_index i
     JOIN pg_class c ON c.oid = i.indexrelid
     JOIN pg_class t ON t.oid = i.indrelid
@@ -50,20 +53,24 @@ WITH own AS (
     WHERE t.relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace,
                                  'pg_toast'::regnamespace)
 )
-SELECT {_NAME.format("n", "t")}, o.relname, o.columns, pg_relation_size(o.indexrelid), coalesce(o.idx_scan, 0),
-       o.indisunique, o.indisvalid OR EXISTS (SELECT 1 FROM pg_stat_progress_create_index p
+SELECT {_NAME.format("n", "t")}, {_NAME.format("n", "o")}, o.columns, pg_relation_size(o.indexrelid),
+       coalesce(o.idx_scan, 0), o.indisunique, o.indisvalid OR EXISTS (SELECT 1 FROM pg_stat_progress_create_index p
                                               WHERE p.index_relid = o.indexrelid),
        {_ROWS.format("t")},
-       (SELECT twin.relname FROM own twin
-        WHERE twin.indrelid = o.indrelid AND twin.indexrelid <> o.indexrelid AND twin.relam = o.relam
+       (SELECT {_NAME.format("n", "twin")} FROM own twin
+        WHERE NOT o.is_constraint
+          AND twin.indrelid = o.indrelid AND twin.indexrelid <> o.indexrelid AND twin.relam = o.relam
           AND twin.indisvalid AND o.indpred IS NULL AND twin.indpred IS NULL
           AND o.indexprs IS NULL AND twin.indexprs IS NULL
           AND starts_with(twin.keys, o.keys) AND starts_with(twin.classes, o.classes)
           AND starts_with(twin.options, o.options) AND starts_with(twin.collations, o.collations)
+          AND o.all_keys <@ twin.all_keys
           AND (NOT o.indisunique OR (twin.indisunique AND twin.keys = o.keys))
           AND (twin.keys <> o.keys OR twin.indisunique > o.indisunique
+               OR twin.is_constraint OR NOT twin.all_keys <@ o.all_keys
                OR (twin.indisunique = o.indisunique AND twin.indexrelid < o.indexrelid))
-        ORDER BY length(twin.keys) LIMIT 1)
+        ORDER BY length(twin.keys) LIMIT 1),
+       quote_ident(n.nspname) || '.' || quote_ident(o.relname), o.is_constraint
 FROM own o JOIN pg_class t ON t.oid = o.table_oid JOIN pg_namespace n ON n.oid = o.relnamespace
 ORDER BY pg_relation_size(o.indexrelid) DESC LIMIT {_MOST}
 """

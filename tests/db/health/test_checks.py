@@ -11,7 +11,7 @@ from django_perf.db.health.facts import Facts, ForeignKey, Index, Sequence, Serv
 
 SERVER = Server("18.1", "app", 0.999, 10**6, 10, 97, 0, 0, 10**9, 30.0, 0.01, True)
 TABLE = Table("t", 50_000.0, 10**8, 5, 1.0, 10_000, 0, 0.5, 0.5)
-INDEX = Index("t", "t_a", ("a",), 10**7, 100, False, True, 50_000.0, None)
+INDEX = Index("t", "t_a", ("a",), 10**7, 100, False, True, 50_000.0, None, 'public."t_a"')
 SESSION = Session(7, "app", "gunicorn", "active", 1.0, 1.0, "", (), "SELECT ?")
 
 

@@ -97,10 +97,44 @@ def test_an_index_that_another_one_repeats_is_told_once():
     try:
         vital = told("duplicate index")["again"]
         assert (vital.state, vital.value) == (LOOK, "the same as product_images_in_order")
-        assert vital.advice == 'DROP INDEX CONCURRENTLY "again";'
+        assert vital.advice == "DROP INDEX CONCURRENTLY public.again;"
         assert "product_images_in_order" not in told("duplicate index")
     finally:
         run("DROP INDEX again")
+
+
+@pytest.mark.parametrize(
+    ("kept", "duplicate"),
+    [
+        ("CREATE INDEX kept ON made (a) INCLUDE (b)", "CREATE INDEX duplicate ON made (a)"),
+        ("ALTER TABLE made ADD CONSTRAINT kept UNIQUE (a)", "CREATE UNIQUE INDEX duplicate ON made (a)"),
+        ("ALTER TABLE made ADD CONSTRAINT kept PRIMARY KEY (a)", "CREATE UNIQUE INDEX duplicate ON made (a)"),
+        ("ALTER TABLE made ADD CONSTRAINT kept PRIMARY KEY (a)", "CREATE INDEX duplicate ON made (a)"),
+    ],
+)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_the_one_that_is_to_go_can_go(kept, duplicate, is_first):
+    run("CREATE TABLE made (a int NOT NULL, b int)")
+    try:
+        for statement in (duplicate, kept) if is_first else (kept, duplicate):
+            run(statement)
+        assert list(told("duplicate index")) == ["duplicate"]
+        run(told("duplicate index")["duplicate"].advice)
+        assert told("duplicate index") == {}
+    finally:
+        run("DROP TABLE made")
+
+
+def test_indexes_of_one_name_in_two_schemas_are_told_apart():
+    run("CREATE SCHEMA tenant; CREATE TABLE made (a int); CREATE TABLE tenant.made (a int)")
+    run("CREATE INDEX made_a ON made (a); CREATE INDEX made_a ON tenant.made (a)")
+    run('CREATE INDEX "odd ""name" ON tenant.made (a)')
+    try:
+        ((what, vital),) = told("duplicate index").items()
+        assert what == 'tenant.odd "name'
+        assert vital.advice == 'DROP INDEX CONCURRENTLY tenant."odd ""name";'
+    finally:
+        run("DROP SCHEMA tenant CASCADE; DROP TABLE made")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +164,7 @@ def test_an_index_whose_building_failed_is_told(images):
     try:
         vital = told("invalid index")["broken"]
         assert vital.state == ACT
-        assert vital.advice.startswith('DROP INDEX CONCURRENTLY "broken";')
+        assert vital.advice.startswith("DROP INDEX CONCURRENTLY public.broken;")
     finally:
         run("DROP INDEX broken")
 
