@@ -82,8 +82,16 @@ class _Lines:
         place, request = place_of(template_site(frame)) or "(outside of the project)", current.get()
         key = id(request), connection.alias, text, place
         if key not in self._by_key:  # the line keeps the request, so that no other one can get its id
-            self._by_key[key] = _Line(request, place, text, remedy_of(frame))
+            self._by_key[key] = _Line(request, place, text, _remedy(frame))
         self._by_key[key].count += 1
+
+
+def _remedy(frame: FrameType) -> str:
+    """Return what would be better, if that can be told: it is found in Django's own frames, which may be others."""
+    try:
+        return remedy_of(frame)
+    except Exception:
+        return "one statement for all, instead of one for each"
 
 
 @contextmanager

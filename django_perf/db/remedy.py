@@ -127,7 +127,7 @@ def _accessor(rows: QuerySet[Any], instance: Model) -> str:
     for field in rows._known_related_objects:  # type: ignore[attr-defined]  # of a reverse foreign key
         return str(field.remote_field.get_accessor_name())
     names = [
-        field.name if field.concrete else field.get_accessor_name()  # type: ignore[union-attr]
+        field.get_accessor_name() if field.auto_created else field.name  # type: ignore[union-attr]
         for field in instance._meta.get_fields()
         if field.many_to_many and field.related_model is rows.model
     ]
