@@ -123,6 +123,8 @@ class Settings:
     slow_request_seconds: float = _setting(1.0, _is_seconds, "seconds above 0")
     # Statements are looked at from 5 ms on.
     slow_query_seconds: float = _setting(1.0, _is_slow, "seconds, 0.005 or more")
+    # One counter for the site, or one for each host: who scrapes then sums.
+    metrics_by_host: bool = _setting(False, _is_bool, "True or False")
     explain_analyze: bool = _setting(False, _is_bool, "True or False")
     explain_role: str | None = _setting(None, _is_alias, "the name of a database role, or None")
     response_time_header: bool = _setting(True, _is_bool, "True or False")

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from .compression.models import CompressionDictionary
 from .dashboard.models import Performance
-from .store.models import Delta, Lease, Process, Rollup, Sample, Series
+from .store.models import Delta, Lease, Mark, Process, Rollup, Sample, Series, Total
 
-__all__ = ["CompressionDictionary", "Delta", "Lease", "Performance", "Process", "Rollup", "Sample", "Series"]
+__all__ = [
+    "CompressionDictionary",
+    "Delta",
+    "Lease",
+    "Mark",
+    "Performance",
+    "Process",
+    "Rollup",
+    "Sample",
+    "Series",
+    "Total",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import zip_longest
 
@@ -77,19 +77,19 @@ def merge_table(target: Table, source: Table) -> None:
             known.merge(aggregate)
 
 
-def rolled_key(key: Key) -> Key | None:
-    """Return the series that the series `key` rolls into: the site for a request, a shape for an endpoint's query."""
+def rolled_keys(key: Key) -> Iterator[Key]:
+    """Yield the series that `key` rolls into: the site for a request; the shape of a query, and then its database."""
     kind = KINDS.get(key[0])
-    if kind is None or kind.rolls_into is None:
-        return None
-    return kind.rolls_into.name, *[key[kind.labels.index(label) + 1] for label in kind.rolls_into.labels]
+    while kind is not None and kind.rolls_into is not None:
+        key = kind.rolls_into.name, *[key[kind.labels.index(label) + 1] for label in kind.rolls_into.labels]
+        yield key
+        kind = kind.rolls_into
 
 
 def add_rolled(table: Table) -> None:
     """Add to `table` the series that its series roll into."""
     for key, aggregate in list(table.items()):
-        target = rolled_key(key)
-        if target is not None:
+        for target in rolled_keys(key):
             if target not in table:
                 table[target] = new_aggregate(target)
             table[target].merge(aggregate)

@@ -28,6 +28,7 @@ class Kind:
 
     `scoped` kinds have (route, method) as first labels, filled in when the request ends. `rolls_into` names the kind
     that gets the sum over all labels it does not have itself; it is derived when deltas are merged, never recorded.
+    Of kinds with `is_total` the sum over all time is kept besides, which no retention lets fall: what is exported.
     """
 
     number: int
@@ -39,6 +40,7 @@ class Kind:
     caps: tuple[Cap, ...] = ()
     scoped: bool = False
     rolls_into: Kind | None = None
+    is_total: bool = False
 
 
 _REQUEST_COUNTERS = (
@@ -69,6 +71,18 @@ REQUEST = Kind(
     counters=_REQUEST_COUNTERS,
     caps=(_ROUTES,),
     rolls_into=SITE,
+    is_total=True,
+)
+_ALIASES = Cap(("alias",), 50, ("alias",))
+DATABASE = Kind(
+    19,
+    "database",
+    "us",
+    "All database statements, by alias.",
+    labels=("alias",),
+    counters=("errors", "rows"),
+    caps=(_ALIASES,),
+    is_total=True,
 )
 QUERY = Kind(
     3,
@@ -78,6 +92,7 @@ QUERY = Kind(
     labels=("alias", "sql"),
     counters=("errors", "rows"),
     caps=(_SHAPES,),
+    rolls_into=DATABASE,
 )
 ENDPOINT_QUERY = Kind(
     4,
@@ -98,6 +113,7 @@ EXCEPTION = Kind(
     labels=("route", "method", "class"),
     caps=(_ROUTES, Cap(("class",), 200, ("class",))),
     scoped=True,
+    is_total=True,
 )
 BLOCK = Kind(
     6,
@@ -107,6 +123,7 @@ BLOCK = Kind(
     labels=("name",),
     counters=("errors",),
     caps=(Cap(("name",), 200, ("name",)),),
+    is_total=True,
 )
 PROCESS = Kind(
     7,
@@ -123,9 +140,9 @@ LOSS = Kind(
     "Measurements that were lost and faults of django_perf itself; the value says how many at once.",
     labels=("what", "detail"),
     caps=(Cap(("what", "detail"), 200, ("detail",)),),
+    is_total=True,
 )
 
-_ALIASES = Cap(("alias",), 50, ("alias",))
 POOL = Kind(
     9,
     "pool",
@@ -153,6 +170,7 @@ POOL = Kind(
         "closed_closed",
     ),
     caps=(_ALIASES,),
+    is_total=True,
 )
 POOL_HOLD = Kind(
     10,
@@ -161,6 +179,7 @@ POOL_HOLD = Kind(
     "How long connections of the pool were held, by database.",
     labels=("alias",),
     caps=(_ALIASES,),
+    is_total=True,
 )
 CACHE = Kind(
     11,
@@ -171,6 +190,7 @@ CACHE = Kind(
     counters=("keys",),
     # There are six operations.
     caps=(_ALIASES,),
+    is_total=True,
 )
 CACHE_KEY = Kind(
     12,
@@ -216,6 +236,7 @@ CACHE_EVENT = Kind(
         "tags_invalidated",
     ),
     caps=(_ALIASES,),
+    is_total=True,
 )
 
 COMPRESSION = Kind(
@@ -227,6 +248,7 @@ COMPRESSION = Kind(
     counters=("bytes_in", "bytes_out"),
     # There are some twenty outcomes.
     caps=(_ROUTES,),
+    is_total=True,
 )
 QUERY_ERROR = Kind(
     15,
@@ -271,6 +293,7 @@ CALL_SITE = Kind(
 _ALL = (
     SITE,
     REQUEST,
+    DATABASE,
     QUERY,
     ENDPOINT_QUERY,
     EXCEPTION,

@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from django.db.models import Min, QuerySet
 
@@ -19,7 +20,7 @@ from ..metrics.batch import VERSION, unpack
 from ..metrics.catalog import KINDS
 from ..metrics.recorder import recorder
 from .lease import NAME, Holder
-from .models import Delta, Lease, Process, Rollup
+from .models import Delta, Lease, Process, Rollup, Total
 from .rows import pack_row, shard_of, unpack_row
 from .series import numbered
 from .tiers import TIERS, floor
@@ -27,6 +28,17 @@ from .tiers import TIERS, floor
 # A minute is taken up when the flushes that hold it have had time to arrive; later ones are merged all the same.
 GRACE_S = 20.0
 _DELTAS_AT_ONCE = 200
+_TOTALS = {kind.number for kind in KINDS.values() if kind.is_total}
+
+
+class Place(Protocol):
+    """Say where the rows of one kind are that something is added to: each holds a shard of the series."""
+
+    def rows(self, alias: str) -> QuerySet[Any]:
+        """Return the rows."""
+
+    def put(self, alias: str, data: dict[int, bytes]) -> None:
+        """Insert or replace rows, by shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +53,47 @@ class Bucket:
         """Return the rows."""
         return Rollup.objects.using(alias).filter(tier=self.tier, kind=self.kind, bucket=self.start)
 
+    def put(self, alias: str, data: dict[int, bytes]) -> None:
+        """Insert or replace rows, by shard."""
+        names = {"tier": self.tier, "kind": self.kind, "bucket": self.start}
+        rows = [Rollup(**names, shard=shard, data=packed) for shard, packed in data.items()]
+        unique = ["tier", "kind", "bucket", "shard"]
+        Rollup.objects.using(alias).bulk_create(
+            rows, update_conflicts=True, unique_fields=unique, update_fields=["data"]
+        )
 
-def compact(holder: Holder, now: float | None = None) -> int:
+
+@dataclass(frozen=True, slots=True)
+class AllTime:
+    """Name the rows of the totals of one kind, on one host or ("") on all together."""
+
+    kind: int
+    host: str
+
+    def rows(self, alias: str) -> QuerySet[Total]:
+        """Return the rows."""
+        return Total.objects.using(alias).filter(host=self.host, kind=self.kind)
+
+    def put(self, alias: str, data: dict[int, bytes]) -> None:
+        """Insert or replace rows, by shard."""
+        rows = [Total(host=self.host, kind=self.kind, shard=shard, data=packed) for shard, packed in data.items()]
+        unique = ["host", "kind", "shard"]
+        Total.objects.using(alias).bulk_create(
+            rows, update_conflicts=True, unique_fields=unique, update_fields=["data"]
+        )
+
+
+def compact(holder: Holder, now: float | None = None, *, by_host: bool = False) -> int:
     """Merge all deltas of closed minutes and make the buckets that have closed; returns the deltas merged.
+
+    `by_host` keeps the totals of each host apart.
 
     Raises LeaseLost when another process has taken over, UnknownPayload when a rollup was written by a newer version:
     in both cases nothing is changed by the step that noticed.
     """
     closed = int((time.time() if now is None else now) - GRACE_S) // 60
     merged = 0
-    while count := _merge_some(holder, closed):
+    while count := _merge_some(holder, closed, by_host):
         merged += count
     for tier in TIERS[1:]:
         while _roll_one(holder, tier.number, closed):
@@ -58,7 +101,7 @@ def compact(holder: Holder, now: float | None = None) -> int:
     return merged
 
 
-def _merge_some(holder: Holder, closed: int) -> int:
+def _merge_some(holder: Holder, closed: int, by_host: bool) -> int:
     waiting = Delta.objects.using(holder.alias).filter(
         state=Delta.State.WAITING, minute__lt=closed, version__lte=VERSION
     )
@@ -66,18 +109,21 @@ def _merge_some(holder: Holder, closed: int) -> int:
         return 0
     with holder.change() as lease:
         deltas = list(waiting.order_by("minute", "id")[:_DELTAS_AT_ONCE])
-        tables, readable, damaged = _unpacked(deltas)
-        for minute, table in sorted(tables.items()):
-            _add(holder.alias, lease, minute, table)
+        tables, readable, damaged = _unpacked(deltas, by_host)
+        for (minute, host), table in sorted(tables.items()):
+            _add(holder.alias, lease, minute, host, table)
         _note_processes(holder.alias, deltas)
         _mark(holder.alias, readable, Delta.State.MERGED)
         _mark(holder.alias, damaged, Delta.State.UNREADABLE)
     return len(deltas)
 
 
-def _unpacked(deltas: list[Delta]) -> tuple[dict[int, Table], list[int], list[int]]:
-    """Return the tables by minute, and the ids of readable and of damaged deltas: one bad row costs no other."""
-    tables: dict[int, Table] = defaultdict(dict)
+def _unpacked(deltas: list[Delta], by_host: bool) -> tuple[dict[tuple[int, str], Table], list[int], list[int]]:
+    """Return the tables by minute and host, and the ids of readable and of damaged deltas: one bad row costs no other.
+
+    The host is "" where the hosts are not told apart: then a minute is one table, and merging it is one step.
+    """
+    tables: dict[tuple[int, str], Table] = defaultdict(dict)
     readable, damaged = [], []
     for delta in deltas:
         try:
@@ -86,7 +132,7 @@ def _unpacked(deltas: list[Delta]) -> tuple[dict[int, Table], list[int], list[in
             recorder.lost("dropped", f"a delta cannot be read: {type(error).__name__}")
             damaged.append(delta.id)
         else:
-            merge_table(tables[delta.minute], table)
+            merge_table(tables[delta.minute, delta.host if by_host else ""], table)
             readable.append(delta.id)
     return tables, readable, damaged
 
@@ -106,9 +152,12 @@ def _mark(alias: str, ids: list[int], state: Delta.State) -> None:
     Delta.objects.using(alias).filter(id__in=ids).update(state=state, **changes)
 
 
-def _add(alias: str, lease: Lease, minute: int, table: Table) -> None:
+def _add(alias: str, lease: Lease, minute: int, host: str, table: Table) -> None:
     add_rolled(table)
     by_id = numbered(alias, table, minute)
+    for kind, added in by_id.items():
+        if kind in _TOTALS:
+            _merge_rows(alias, AllTime(kind, host), added)
     for tier in TIERS:
         start = _rolled_until(lease, tier.number, minute)
         if tier.number == 0 or minute < start:
@@ -121,16 +170,16 @@ def _rolled_until(lease: Lease, tier: int, minute: int) -> int:
     return int(lease.rolled.setdefault(str(tier), floor(minute, TIERS[tier].size)))
 
 
-def _merge_rows(alias: str, bucket: Bucket, added: dict[int, Aggregate]) -> None:
-    """Add aggregates, by series id, to the rows of one bucket."""
+def _merge_rows(alias: str, place: Place, added: dict[int, Aggregate]) -> None:
+    """Add aggregates, by series id, to the rows of one place."""
     shards: dict[int, dict[int, Aggregate]] = defaultdict(dict)
     for id_, aggregate in added.items():
         shards[shard_of(id_)][id_] = aggregate
-    known = bucket.rows(alias).filter(shard__in=list(shards)).values_list("shard", "data")
+    known = place.rows(alias).filter(shard__in=list(shards)).values_list("shard", "data")
     stored = {shard: _read(data) for shard, data in known}
     for shard, series in shards.items():
         _merge(stored.setdefault(shard, {}), series)
-    _store(alias, bucket, stored)
+    _store(alias, place, stored)
 
 
 def _merge(target: dict[int, Aggregate], added: dict[int, Aggregate]) -> None:
@@ -148,14 +197,8 @@ def _read(data: bytes | memoryview[int]) -> dict[int, Aggregate]:
         return {}
 
 
-def _store(alias: str, bucket: Bucket, shards: dict[int, dict[int, Aggregate]]) -> None:
-    names = {"tier": bucket.tier, "kind": bucket.kind, "bucket": bucket.start}
-    Rollup.objects.using(alias).bulk_create(
-        [Rollup(**names, shard=shard, data=pack_row(series)) for shard, series in sorted(shards.items())],
-        update_conflicts=True,
-        unique_fields=["tier", "kind", "bucket", "shard"],
-        update_fields=["data"],
-    )
+def _store(alias: str, place: Place, shards: dict[int, dict[int, Aggregate]]) -> None:
+    place.put(alias, {shard: pack_row(series) for shard, series in sorted(shards.items())})
 
 
 def _note_processes(alias: str, deltas: Iterable[Delta]) -> None:

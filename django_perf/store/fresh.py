@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ..exceptions import DamagedPayload
-from ..metrics.aggregate import Key, rolled_key
+from ..metrics.aggregate import Key, rolled_keys
 from ..metrics.batch import key_of, split
 from ..metrics.catalog import KINDS, Kind
 from ..metrics.frame import Stack
@@ -40,10 +40,9 @@ class Fresh:
                 yield labels, minute, parts
 
     def _open(self, minute: int, line: bytes) -> list[Parts]:
-        """Return the parts of the series of a key, and of the one that it rolls into."""
+        """Return the parts of the series of a key, and of those that it rolls into."""
         key = _known(key_of(line))
-        own = [key, rolled_key(key)]
-        places = [self._by_kind[one[0]][minute, one[1:]] for one in own if one is not None]
+        places = [self._by_kind[one[0]][minute, one[1:]] for one in (key, *rolled_keys(key))]
         self._places[minute, line] = places
         return places
 

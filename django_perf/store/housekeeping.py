@@ -6,10 +6,11 @@ import os
 import socket
 import time
 
+from ..conf import get_settings
 from ..exceptions import UnknownPayload
 from .compactor import compact
 from .lease import Holder
-from .models import Delta, Process, Rollup, Sample, Series
+from .models import Delta, Mark, Process, Rollup, Sample, Series, Total
 from .retention import expire
 from .writer import own_connection
 
@@ -37,7 +38,7 @@ def tidy(alias: str) -> int | None:
     if not holder.acquire():
         return None
     try:
-        merged = compact(holder)
+        merged = compact(holder, by_host=get_settings().metrics_by_host)
     except UnknownPayload:
         holder.release()  # a process of the version that wrote it can go on at once
         raise
@@ -50,7 +51,7 @@ def clear(alias: str) -> None:
     holder = Holder(alias, f"clear:{socket.gethostname()}:{os.getpid()}")
     holder.take_over()
     with holder.change() as lease:
-        for model in (Delta, Rollup, Process, Sample, Series):
+        for model in (Delta, Rollup, Total, Process, Sample, Mark, Series):
             model._base_manager.using(alias).all()._raw_delete(alias)
         lease.rolled = {}
     holder.release()

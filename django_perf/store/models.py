@@ -62,6 +62,29 @@ class Rollup(models.Model):
     data = models.BinaryField()
 
 
+class Total(models.Model):
+    """Hold a sixteenth of the series of one kind since the store began, or was cleared: a counter must not fall.
+
+    `host` is "" where the hosts are not told apart.
+    """
+
+    pk = models.CompositePrimaryKey("host", "kind", "shard")
+    host = models.CharField(max_length=64)
+    kind = models.SmallIntegerField(help_text="Kind.number")
+    shard = models.SmallIntegerField(help_text="Number of the series modulo SHARDS.")
+    data = models.BinaryField()
+
+
+class Mark(models.Model):
+    """Remember that something happened to the site, a deploy as a rule: a line in every chart."""
+
+    at = models.FloatField(help_text="Seconds since 1970.")
+    text = models.CharField(max_length=100)
+
+    class Meta:
+        indexes = [models.Index(fields=["at"], name="django_perf_mark_at")]
+
+
 class Sample(models.Model):
     """Keep a real example of what a series counts, for some days: `doc` is a timeline without any value from outside.
 

@@ -196,7 +196,7 @@ class Snapshot:
 
     def _read_rollups(self, kind: Kind, span: Range, wanted: Wanted | None, step: int | None) -> Iterator[Found]:
         """Yield stacks of the buckets of each `step`, or of all: those of one shard hold the same series as a rule."""
-        names = {id_: labels for id_, labels in self._names(kind).items() if wanted is None or wanted(labels)}
+        names = {id_: labels for id_, labels in self.names(kind).items() if wanted is None or wanted(labels)}
         if not names:
             return
         shards = None if wanted is None else sorted({shard_of(id_) for id_ in names})
@@ -209,7 +209,7 @@ class Snapshot:
                 if id_ in names:
                     yield names[id_], minute, [(stack, index)]
 
-    def _names(self, kind: Kind) -> dict[int, Labels]:
+    def names(self, kind: Kind) -> dict[int, Labels]:
         """Return the labels of each series of `kind`, by id."""
         if kind.name not in self._known_names:
             rows = Series.objects.using(self.alias).filter(kind=kind.name).values_list("id", "labels")

@@ -12,8 +12,9 @@ from ..metrics.catalog import KINDS
 from ..metrics.flusher import GIVE_UP_S
 from . import samples
 from .lease import NAME
-from .models import Delta, Lease, Process, Rollup, Series
+from .models import Delta, Lease, Mark, Process, Rollup, Series
 from .tiers import DAY, TIERS
+from .totals import forget_hosts
 
 _AT_ONCE = 2_000
 _BUCKETS_AT_ONCE = 5
@@ -30,6 +31,8 @@ def expire(alias: str, now: float | None = None) -> int:
     old = Delta.objects.using(alias).filter(state=Delta.State.MERGED, taken__lt=now - 2 * GIVE_UP_S)
     deleted += _delete_chunks(alias, old)
     deleted += _delete_chunks(alias, Process.objects.using(alias).filter(last_seen__lt=now - _PROCESS_KEEP_S))
+    deleted += forget_hosts(alias)
+    deleted += _delete_chunks(alias, Mark.objects.using(alias).filter(at__lt=(minute - TIERS[-1].keep) * 60))
     deleted += _delete_chunks(alias, Series.objects.using(alias).filter(last_seen__lt=minute - TIERS[-1].keep - DAY))
     return deleted
 

@@ -81,7 +81,17 @@ def test_a_host_on_sqlite_gets_a_file_of_its_own_for_the_store(tmp_path):
     assert (found["journal"], found["flushes"]) == ("wal", 1)
     assert {name for name in found["own"] if name != "django_migrations"} == {
         f"django_perf_{name}"
-        for name in ("compressiondictionary", "delta", "lease", "process", "rollup", "sample", "series")
+        for name in (
+            "compressiondictionary",
+            "delta",
+            "lease",
+            "mark",
+            "process",
+            "rollup",
+            "sample",
+            "series",
+            "total",
+        )
     }
     assert not any(name.startswith("django_perf_") for name in found["host"])
     assert "auth_user" in found["host"]

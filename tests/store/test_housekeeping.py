@@ -82,7 +82,7 @@ def test_the_housekeeper_that_failed_tries_again_in_the_next_minute(alias, monke
     put(alias, {int(now) // 60 - 5: requests(1)})
     monkeypatch.setattr(housekeeping.time, "time", lambda: now)
     with monkeypatch.context() as patch:
-        patch.setattr(housekeeping, "compact", lambda holder: 1 / 0)
+        patch.setattr(housekeeping, "compact", lambda holder, **options: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             keep()
     monkeypatch.setattr(housekeeping.time, "time", lambda: now + 60)
