@@ -37,6 +37,7 @@ class PerfConfig(AppConfig):
     def _install(self, settings: Settings) -> None:
         from .compression import tally
         from .db import instrument
+        from .metrics.catalog import PROCESS
         from .metrics.flusher import Flusher
         from .metrics.recorder import recorder
         from .process.sampler import Sampler
@@ -55,3 +56,6 @@ class PerfConfig(AppConfig):
         Sampler(recorder.busy_seconds, settings.worker_slots).publish(recorder)
         chore = housekeeping.Housekeeper()
         self.flusher = Flusher(recorder, writer.write, interval=settings.flush_interval, chore=chore)
+        recorder.gauge(PROCESS, "fold_us", recorder.fold_us)
+        recorder.gauge(PROCESS, "flush_ms", lambda: self.flusher.took_ms)
+        recorder.gauge(PROCESS, "housekeeping_ms", chore.took_ms)

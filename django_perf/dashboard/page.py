@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..advisor.advice import Advice
 from ..metrics.catalog import Kind
 from ..reports.health import Health
-from ..reports.report import Table
+from ..reports.report import Report, Table
 from ..reports.requests import QUANTILES
 from ..reports.text import text_of
 from ..reports.window import PRESETS, Window, last
-from ..store.reader import Snapshot, Sum, Wanted
-from .charts import Chart, Line
+from ..store.models import Mark
+from ..store.reader import Range, Snapshot, Sum, Wanted
+from .charts import Chart, Line, sparkline
 
 ROWS = 50
 FEW_ROWS = 10
@@ -25,28 +26,58 @@ _LEAST_CHART_MINUTES = 60
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Hold what the address of a page asks for: a range, an order, and the thing that the page is about."""
+    """Hold what the address of a page asks for.
 
-    since: str = PRESETS[0]
-    sort: str | None = None
+    `range` is the window as it stands in addresses, where it is not the default: since, until, against. `sort` is
+    "report.column" or "report.-column". `main` names the table that `text` filters and `number` turns the pages of;
+    `csv` the one that is wanted whole.
+    """
+
+    window: Window = field(default_factory=lambda: last(PRESETS[0]))
+    range: Mapping[str, str] = field(default_factory=dict)
+    main: str = ""
+    sort: str = ""
+    text: str = ""
+    number: int = 1
+    csv: str = ""
     route: str = ""
     method: str = ""
     id: str = ""
 
-    @property
-    def window(self) -> Window:
-        """Return the range; raises ValueError for what is none."""
-        return last(self.since)
+    def sort_of(self, report: str) -> str:
+        """Return the column that a report is to be sorted by, "" for its own order."""
+        name, _, column = self.sort.rpartition(".")
+        return column if (name or self.main) == report else ""
+
+    def table(self, report: Report[Any], snapshot: Snapshot, limit: int = ROWS) -> Table:
+        """Return a report as it is asked for. Raises KeyError for a column that there is not."""
+        is_main, is_whole = report.name == self.main, report.name == self.csv
+        return report.table(
+            snapshot,
+            self.window,
+            self.sort_of(report.name) or None,
+            None if is_whole else limit,
+            text=self.text if is_main else "",
+            offset=(self.number - 1) * limit if is_main and not is_whole else 0,
+        )
+
+    def tables(self, snapshot: Snapshot, reports: Mapping[Any, int]) -> list[Table]:
+        """Return several reports, each with its limit."""
+        return [self.table(report, snapshot, limit) for report, limit in reports.items()]
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """Hold one headline figure and its change against the previous period; `tone` is good, bad or calm."""
+    """Hold one headline figure and its change against the time before; `tone` is good, bad or calm.
+
+    `spark` is the path of a small chart of it.
+    """
 
     label: str
     value: str
     change: str
     tone: str
+    spark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +96,10 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Hold all that a template shows; `own` is what only the template of this page knows."""
+    """Hold all that a template shows; `own` is what only the template of this page knows.
+
+    `marks` are (seconds since 1970, text) of the time of the charts, `latest_mark` the last there is.
+    """
 
     window: Window
     health: Health
@@ -74,6 +108,8 @@ class Page:
     tables: list[Table] = field(default_factory=list)
     notes: Sequence[Note] = ()
     own: dict[str, Any] = field(default_factory=dict)
+    marks: Sequence[tuple[float, str]] = ()
+    latest_mark: Mark | None = None
 
 
 def notes(texts: Sequence[str]) -> list[Note]:
@@ -98,7 +134,12 @@ def total(snapshot: Snapshot, kind: Kind, window: Window, wanted: Wanted | None)
 
 
 def card(
-    label: str, unit: str, index: int, figures: Sequence[Sequence[float | None]], is_bad_when_up: bool = True
+    label: str,
+    unit: str,
+    index: int,
+    figures: Sequence[Sequence[float | None]],
+    is_bad_when_up: bool = True,
+    over_time: Sequence[float | None] = (),
 ) -> Card:
     """Return one of the figures of a period as a card, beside that of the period before."""
     now, before = figures[0][index], figures[1][index]
@@ -110,13 +151,19 @@ def card(
             change = "as before"
         if is_bad_when_up and abs(share) >= 0.1:
             tone = "bad" if share > 0 else "good"
-    return Card(label, text_of(now, unit), change, tone)
+    return Card(label, text_of(now, unit), change, tone, sparkline(over_time))
+
+
+def over_time(points: Sequence[tuple[int, Sum]], counter: Callable[[Sum], float], window: Window) -> list[float | None]:
+    """Return a figure of each step of a chart per second."""
+    seconds = seconds_of(times_of(points), window)
+    return [counter(sum_) / each for (_, sum_), each in zip(points, seconds, strict=True)]
 
 
 def charted(window: Window) -> Window:
-    """Return the window of the charts."""
-    is_long = window.span.end - window.span.start >= _LEAST_CHART_MINUTES
-    return window if is_long else last(f"{_LEAST_CHART_MINUTES}m", window.now)
+    """Return the window of the charts: a short one has the time before it around."""
+    start = window.span.end - _LEAST_CHART_MINUTES
+    return window if window.span.start <= start else replace(window, span=Range(start, window.span.end))
 
 
 def settled(points: list[tuple[int, Sum]], now: float) -> list[tuple[int, Sum]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.db import Error as DatabaseError
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -14,27 +16,30 @@ from django.utils.http import urlencode
 from ..exceptions import NotRecorded, PerfError
 from ..metrics.names import clean
 from ..metrics.recorder import recorder
+from ..reports.flat import write_csv
+from ..reports.marks import last_mark, marks
 from ..reports.plans import Explained, explained
-from ..reports.window import PRESETS
+from ..reports.window import COMPARISONS, PRESETS, window_of
 from ..requests.measure import ignore_request
 from ..store.alias import store_alias
-from ..store.reader import consistent
-from .charts import HEIGHT, WIDTH
-from .page import Asked, Page
+from ..store.reader import Snapshot, consistent
+from .charts import HEIGHT, SPARK, WIDTH
+from .page import Asked, Page, charted
 from .pages import BY_NAME, VIEWS, View
 from .pages.queries import pretty
 
 EXPLAIN = "django_perf.explain_queries"
+_NUMBER = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 
 
 def show(request: HttpRequest, site: AdminSite, view: View) -> HttpResponse:
     """Show a page; a store that cannot be read gives a page that says so, with what to do."""
     ignore_request()
-    asked = _asked(request)
-    page, trouble = None, ""
+    asked, page, trouble = Asked(), None, ""
     try:
+        asked = _asked(request, view.main)
         with recorder.paused():
-            page = consistent(store_alias(), lambda snapshot: view.read(snapshot, asked))
+            page = consistent(store_alias(), lambda snapshot: _read(snapshot, view, asked))
     except (KeyError, ValueError) as error:
         return HttpResponseBadRequest(clean(str(error.args[0]), 500), content_type="text/plain; charset=utf-8")
     except DatabaseError as error:
@@ -42,14 +47,33 @@ def show(request: HttpRequest, site: AdminSite, view: View) -> HttpResponse:
     except PerfError as error:
         trouble = str(error)
         if isinstance(error, NotRecorded):
-            return _render(request, site, view, asked, page, trouble, status=404)
+            return _render(request, site, view, asked, None, trouble, status=404)
+    if page is not None and asked.csv:
+        return _csv(page, asked.csv)
     return _render(request, site, view, asked, page, trouble)
+
+
+def _read(snapshot: Snapshot, view: View, asked: Asked) -> Page:
+    page = view.read(snapshot, asked)
+    found = marks(snapshot, charted(asked.window)) if page.charts else []
+    return replace(page, marks=[(mark.at, mark.text) for mark in found], latest_mark=last_mark(snapshot.alias))
+
+
+def _csv(page: Page, name: str) -> HttpResponse:
+    """Answer with one table of a page, all rows of it. Raises Http404 where the page has no such table."""
+    table = next((table for table in page.tables if table.name == name), None)
+    if table is None:
+        raise Http404
+    headers = {"Content-Disposition": f'attachment; filename="{name}.csv"', "X-Content-Type-Options": "nosniff"}
+    response = HttpResponse(content_type="text/csv; charset=utf-8", headers=headers)
+    write_csv(table, response)
+    return response
 
 
 def explain(request: HttpRequest, site: AdminSite) -> HttpResponse:
     """Show the plan of the query whose id was posted: of a client only an id is taken, and a range for the links."""
     ignore_request()
-    asked = Asked(since=request.POST.get("since") or PRESETS[0], id=clean(request.POST.get("id", "")))
+    asked = Asked(range=_range(request.POST), id=clean(request.POST.get("id", "")))
     found, trouble = None, ""
     try:
         with recorder.paused():
@@ -69,15 +93,17 @@ def _plan(found: Explained | None) -> dict[str, Any]:
     return {"root": found.plan.root, "remarks": found.remarks, "plan_notes": found.notes(), "sql": pretty(found.sql)}
 
 
-def _asked(request: HttpRequest) -> Asked:
-    given = {name: request.GET.get(name, "") for name in ("since", "sort", "route", "method", "id")}
-    return Asked(
-        since=given["since"] or PRESETS[0],
-        sort=given["sort"] or None,
-        route=given["route"],
-        method=given["method"],
-        id=given["id"],
-    )
+def _range(given: QueryDict) -> dict[str, str]:
+    return {name: value for name in ("since", "until", "against") if (value := given.get(name, "").strip())}
+
+
+def _asked(request: HttpRequest, main: str) -> Asked:
+    """Return what an address asks for; raises ValueError for a range that is none."""
+    range_ = _range(request.GET)
+    window = window_of(**{"since": PRESETS[0], **range_})
+    given = {name: request.GET.get(name, "") for name in ("sort", "text", "csv", "route", "method", "id")}
+    number = request.GET.get("page", "")
+    return Asked(window, range_, main, number=int(number) if _NUMBER.fullmatch(number) else 1, **given)
 
 
 def _render(
@@ -88,7 +114,6 @@ def _render(
         **_context(request, site, view.title.format(**names), view.name, asked),
         "page": page,
         "trouble": trouble,
-        "sortable": view.sortable,
         "is_explainable": view.name == "query" and request.user.has_perm(EXPLAIN),
     }
     # Without a page its own parts are missing too, and there is only what went wrong to be shown.
@@ -101,12 +126,14 @@ def _context(request: HttpRequest, site: AdminSite, title: str, name: str, asked
         **site.each_context(request),
         "title": title,
         "page_name": name,
-        "nav": [(view.nav, address(view.name, since=asked.since), view.name == name) for view in VIEWS if view.nav],
-        "home": address("overview", since=asked.since),
+        "nav": [(view.nav, address(view.name, **asked.range), view.name == name) for view in VIEWS if view.nav],
+        "home": address("overview", **asked.range),
         "asked": asked,
-        "since": asked.since,
-        "sort": asked.sort,
+        "range": asked.range,
+        "since": asked.range.get("since", PRESETS[0]),
         "presets": PRESETS,
+        "comparisons": COMPARISONS,
+        "spark": SPARK,
         "width": WIDTH,
         "height": HEIGHT,
     }
@@ -114,7 +141,8 @@ def _context(request: HttpRequest, site: AdminSite, title: str, name: str, asked
 
 def address(name: str, **params: str) -> str:
     """Return the address of a page; what was recorded is only ever a parameter of it."""
-    return f"{reverse(f'admin:{BY_NAME[name].url_name}')}?{urlencode(params)}"
+    query = f"?{urlencode(params)}" if params else ""
+    return f"{reverse(f'admin:{BY_NAME[name].url_name}')}{query}"
 
 
 def _unreadable(error: DatabaseError) -> str:

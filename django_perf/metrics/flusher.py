@@ -66,6 +66,8 @@ class Flusher:
         self._pending = None
         self._failures = 0
         self._not_before = 0.0
+        # What the last flush took that arrived.
+        self.took_ms: float | None = None
 
     def start(self) -> None:
         """Start the thread of this process; a second call does nothing."""
@@ -134,6 +136,7 @@ class Flusher:
         return self._send(batch)
 
     def _send(self, batch: Batch) -> bool:
+        began_s = time.monotonic()
         try:
             self._sink(batch)
         except Exception as error:
@@ -144,6 +147,7 @@ class Flusher:
             self._recorder.lost("error", f"flush: {type(error).__name__}")
             return False
         self._pending, self._failures, self._not_before = None, 0, 0.0
+        self.took_ms = (time.monotonic() - began_s) * 1_000
         return True
 
     def _run_chore(self) -> None:

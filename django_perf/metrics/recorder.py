@@ -47,7 +47,7 @@ class Recorder:
         self.max_series = max_series
         self._clock = clock
         self._sources: list[Callable[[], Iterable[Entry]]] = []
-        self._gauges: dict[tuple[str, str], Callable[[], float]] = {}
+        self._gauges: dict[tuple[str, str], Callable[[], float | None]] = {}
         self._cardinality = Cardinality()
         self._logged: dict[str, float] = {}
         self.samples = Samples(clock)
@@ -71,6 +71,8 @@ class Recorder:
         self._series = 0
         self.is_asleep = True
         self._busy_us = 0
+        # What was folded since somebody asked, and how long that took.
+        self._folded, self._folded_ns = 0, 0
 
     # --- requests -------------------------------------------------------------------------------------------------
 
@@ -93,9 +95,15 @@ class Recorder:
         running = sum(now - trace.started_ns for trace in self.running.copy())
         return self._busy_us / 1e6 + running / 1e9
 
+    def fold_us(self) -> float | None:
+        """Return what folding took for each request since the last call, in microseconds; None if there was none."""
+        with self._lock:  # critical section: the two belong together
+            count, ns, self._folded, self._folded_ns = self._folded, self._folded_ns, 0, 0
+        return ns / count / 1_000 if count else None
+
     def _fold_locked(self) -> None:
         self._add_entries()
-        finished = self.finished
+        finished, began_ns = self.finished, time.perf_counter_ns()
         # A bounded number: other threads go on appending.
         rows = [finished.popleft() for _ in range(len(finished))]
         if not (rows and self.enabled):
@@ -104,6 +112,8 @@ class Recorder:
             self._add(self._table(minute), key, values, counters, folded)
             if key[0] == REQUEST.name:
                 self._busy_us += sum(values)
+        self._folded += len(rows)
+        self._folded_ns += time.perf_counter_ns() - began_ns
 
     def _expanded(self, rows: list[Any]) -> list[tuple[int, Entry]]:
         """Return the entries of all rows; one that cannot be described is counted and costs no other."""
@@ -145,8 +155,8 @@ class Recorder:
             self._logged[detail] = now
             logger.warning("%s: %s (counted; said once a minute)", what, detail)
 
-    def gauge(self, kind: Kind, name: str, read: Callable[[], float]) -> None:
-        """Publish a level: `read` is called by the flusher's thread, once per flush."""
+    def gauge(self, kind: Kind, name: str, read: Callable[[], float | None]) -> None:
+        """Publish a level: `read` is called by the flusher's thread, once per flush; None for nothing to say."""
         self._gauges[kind.name, name] = read
 
     def source(self, read: Callable[[], Iterable[Entry]]) -> None:
@@ -168,6 +178,8 @@ class Recorder:
         for (kind, name), read in list(self._gauges.items()):
             try:
                 level = read()
+                if level is None:
+                    continue
                 self._commit([((kind, name, host), (round(level * 100),), (), None)])
                 levels[name] = level
             except Exception as error:

@@ -11,6 +11,7 @@ from .window import Window
 
 Row = TypeVar("Row")
 Value = str | int | float | None
+_TEXTS = {"text", "prose"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,10 @@ class Column(Generic[Row]):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Hold the answer of one report: rows as dicts by column name, in order; `found` counts them before the limit."""
+    """Hold the answer of one report: rows as dicts by column name, in order, the first of them at `offset`.
+
+    `found` counts them before the limit.
+    """
 
     name: str
     title: str
@@ -44,6 +48,12 @@ class Table:
     totals: dict[str, Value]
     found: int
     links: dict[str, str] = field(default_factory=dict)
+    offset: int = 0
+
+    @property
+    def end(self) -> int:
+        """Return how many rows there are up to the last one here."""
+        return self.offset + len(self.rows)
 
 
 @dataclass(frozen=True)
@@ -72,15 +82,28 @@ class Report(Generic[Row]):
         known = ", ".join(column.name for column in self.columns)
         raise KeyError(f"report {self.name!r} has no column {name!r}; it has {known}")
 
-    def table(self, snapshot: Snapshot, window: Window, sort: str | None = None, limit: int | None = None) -> Table:
-        """Read, sort, cut and work out the columns."""
-        rows = self.rows(snapshot, window)
-        by = self.column(sort or self.order) if sort or self.order else None
+    def table(
+        self,
+        snapshot: Snapshot,
+        window: Window,
+        sort: str | None = None,
+        limit: int | None = None,
+        *,
+        text: str = "",
+        offset: int = 0,
+    ) -> Table:
+        """Read, sort, cut and work out the columns.
+
+        `sort` is the name of a column, with a leading "-" for the other direction. `text` leaves only rows that have it
+        in one of their texts, and `offset` rows are passed by. Raises KeyError for a column that there is not.
+        """
+        by = self.column((sort or self.order).removeprefix("-")) if sort or self.order else None
+        rows = self._matching(self.rows(snapshot, window), text)
         if by is not None and by.is_late:
             self._complete(snapshot, window, rows)
         if by is not None:
-            rows.sort(key=lambda row: _sort_key(by.value(row)))
-        shown = rows[:limit]
+            _sort(rows, by, is_reversed=(sort or "").startswith("-"))
+        shown = rows[offset:][:limit]
         if by is None or not by.is_late:
             self._complete(snapshot, window, shown)
         return Table(
@@ -92,15 +115,25 @@ class Report(Generic[Row]):
             totals=dict(self.totals(snapshot, window, rows)),
             found=len(rows),
             links={one.name: one.link for one in self.columns if one.link},
+            offset=offset,
         )
+
+    def _matching(self, rows: list[Row], text: str) -> list[Row]:
+        if not text:
+            return rows
+        columns = [one for one in self.columns if one.unit in _TEXTS and not one.is_late]
+        return [row for row in rows if any(text.lower() in str(one.value(row)).lower() for one in columns)]
 
     def _complete(self, snapshot: Snapshot, window: Window, rows: list[Row]) -> None:
         if self.enrich is not None and rows:
             self.enrich(snapshot, window, rows)
 
 
-def _sort_key(value: Value) -> tuple[int, Any]:
-    """Sort numbers downwards, text upwards, and what is unknown last."""
-    if value is None:
-        return 2, 0
-    return (1, value) if isinstance(value, str) else (0, -value)
+def _sort(rows: list[Row], by: Column[Row], is_reversed: bool) -> None:
+    """Sort numbers downwards and text upwards, or the other way, and what is unknown last; in place."""
+    values = {id(row): by.value(row) for row in rows}
+    is_text = any(isinstance(value, str) for value in values.values())
+    known: list[Any] = [row for row in rows if values[id(row)] is not None]
+    unknown = [row for row in rows if values[id(row)] is None]
+    known.sort(key=lambda row: values[id(row)], reverse=is_text is is_reversed)
+    rows[:] = known + unknown

@@ -20,13 +20,20 @@ class Housekeeper:
 
     def __init__(self) -> None:
         self._minute = 0
+        self._took_ms: float | None = None
 
     def __call__(self) -> None:
-        minute = int(time.time()) // 60
+        minute, began_s = int(time.time()) // 60, time.monotonic()
         if minute != self._minute:
             self._minute = minute
             with own_connection() as alias:
-                tidy(alias)
+                if tidy(alias) is not None:
+                    self._took_ms = (time.monotonic() - began_s) * 1_000
+
+    def took_ms(self) -> float | None:
+        """Return what the housekeeping took since the last call, None if another process did it."""
+        took_ms, self._took_ms = self._took_ms, None
+        return took_ms
 
 
 def tidy(alias: str) -> int | None:

@@ -96,9 +96,12 @@ class Sum:
         """Return quantiles, given in ascending order."""
         key = tuple(wanted)
         if key not in self._quantiles:
-            packed = ((frame, index) for stack, index in self._parts for frame in stack.frames)
-            self._quantiles[key] = Histogram.merged(packed).quantiles(key)
+            self._quantiles[key] = self.histogram().quantiles(key)
         return self._quantiles[key]
+
+    def histogram(self) -> Histogram:
+        """Return all values as one histogram."""
+        return Histogram.merged((frame, index) for stack, index in self._parts for frame in stack.frames)
 
     def counter(self, kind: Kind, name: str) -> int:
         """Return a counter by name; 0 where no row had it yet."""

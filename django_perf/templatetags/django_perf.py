@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
 from django import template
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from ..dashboard.page import Note
+from ..dashboard.charts import Chart
+from ..dashboard.page import Asked, Note
 from ..dashboard.views import address
 from ..reports.report import Table, Value
 from ..reports.text import short_sql, text_of
@@ -24,22 +27,42 @@ def human(value: Value, unit: str) -> str:
 
 
 @register.simple_tag
-def cells(table: Table, row: dict[str, Value], since: str) -> SafeString:
+def headings(table: Table, asked: Asked) -> list[dict[str, str]]:
+    """Return label, classes, direction and the order that a click asks for, of each column."""
+    sort = asked.sort_of(table.name)
+    return [_heading(table, column, sort) for column in table.columns]
+
+
+def _heading(table: Table, column: dict[str, str], sort: str) -> dict[str, str]:
+    name = column["name"]
+    is_up, is_text = sort == f"-{name}", column["unit"] in ("text", "prose", "time")
+    is_sorted = sort.removeprefix("-") == name
+    direction = ("ascending" if is_up is not is_text else "descending") if is_sorted else ""
+    return {
+        "label": column["label"],
+        "classes": f"perf-{column['unit']}{' perf-detail' if name in table.details else ''}",
+        "direction": direction,
+        "sort": f"{table.name}.{'-' if is_sorted and not is_up else ''}{name}",
+    }
+
+
+@register.simple_tag
+def cells(table: Table, row: dict[str, Value], range_: Mapping[str, str]) -> SafeString:
     """Return the cells of one row: a page has hundreds, and those a template makes take several times as long.
 
     Every text in them goes through escape(), the one that Django's own templates use.
     """
     first = next((column["name"] for column in table.columns if column["name"] not in table.details), "")
-    return SafeString("\n".join(_cell(table, column, row, since, first) for column in table.columns))
+    return SafeString("\n".join(_cell(table, column, row, range_, first) for column in table.columns))
 
 
-def _cell(table: Table, column: dict[str, str], row: dict[str, Value], since: str, first: str) -> str:
+def _cell(table: Table, column: dict[str, str], row: dict[str, Value], range_: Mapping[str, str], first: str) -> str:
     name, unit = column["name"], column["unit"]
-    text = escape(text_of(row[name], unit))
+    text = clock(row[name]) if unit == "time" else escape(text_of(row[name], unit))
     classes = f"perf-{unit}"
     if name == "sql":
         text, classes = f"<code>{escape(short_sql(text_of(row[name], unit)))}</code>", "perf-text perf-sql"
-    if (target := table.links.get(name)) and (link := _link(target, row, since)):
+    if (target := table.links.get(name)) and (link := _link(target, row, range_)):
         text = f'<a href="{escape(link)}">{text}</a>'
     if name in table.details:
         classes += " perf-detail"
@@ -47,39 +70,76 @@ def _cell(table: Table, column: dict[str, str], row: dict[str, Value], since: st
     return f'<th scope="row" class="{classes}">{text}</th>' if is_header else f'<td class="{classes}">{text}</td>'
 
 
-def _link(target: str, row: dict[str, Value], since: str) -> str:
+def _link(target: str, row: dict[str, Value], range_: Mapping[str, str]) -> str:
     """Return the address of the page that a row leads to, "" for none: the rest of a query has no page."""
     if target == "endpoint":
         route = row["endpoint"] if "endpoint" in row else row["name"]
-        return address("endpoint", route=str(route), method=str(row["method"]), since=since)
+        return address("endpoint", route=str(route), method=str(row["method"]), **range_)
     id_ = row.get("query_id") or row.get("id")
     if target == "query" and not row.get("sql"):
         return ""
-    return address(target, id=str(id_), since=since)
+    return address(target, id=str(id_), **range_)
 
 
 @register.simple_tag
-def page_address(name: str, since: str, **params: str) -> str:
+def page_address(name: str, range_: Mapping[str, str], **params: str) -> str:
     """Return the address of a page of ours."""
-    return address(name, **params, since=since)
+    return address(name, **params, **range_)
 
 
 @register.simple_tag
-def note_link(note: Note, since: str) -> str:
+def note_link(note: Note, range_: Mapping[str, str]) -> str:
     """Return the address that a note leads to, "" for none."""
-    return address(note.page, **note.params, since=since) if note.page else ""
+    return address(note.page, **note.params, **range_) if note.page else ""
 
 
 @register.simple_tag(takes_context=True)
-def with_query(context: dict[str, Any], **changes: str) -> str:
-    """Return the query string of this page with some parameters changed."""
+def with_query(context: dict[str, Any], **changes: object) -> str:
+    """Return the query string of this page with some parameters changed, and those that are "" left out."""
     query = context["request"].GET.copy()
     for name, value in changes.items():
-        query[name] = value
+        if value == "":
+            query.pop(name, None)
+        else:
+            query[name] = str(value)
     return f"?{query.urlencode()}"
 
 
+@register.simple_tag(takes_context=True)
+def hidden_query(context: dict[str, Any], *without: str) -> SafeString:
+    """Return the parameters of this page's address as hidden fields of a form, less those that the form has itself."""
+    given = [(name, value) for name, value in context["request"].GET.items() if name not in without]
+    return format_html_join("", '<input type="hidden" name="{}" value="{}">', given)
+
+
 @register.filter
-def clock(moment: datetime) -> str:
-    """Return a time as the page writes it; it is in UTC, and the page says so."""
-    return f"{moment:%Y-%m-%d %H:%M}"
+def clock(moment: datetime | str | float | None) -> SafeString:
+    """Return a time (aware, ISO, or seconds since 1970) in UTC; the script writes it in the viewer's zone."""
+    if moment is None:
+        return SafeString("–")
+    aware = _aware(moment)
+    return format_html('<time datetime="{}">{} UTC</time>', aware.isoformat(), f"{aware:%Y-%m-%d %H:%M}")
+
+
+@register.filter
+def iso(moment: datetime | str | float) -> str:
+    """Return a time as an address has it, to the minute."""
+    return f"{_aware(moment):%Y-%m-%dT%H:%M}"
+
+
+def _aware(moment: datetime | str | float) -> datetime:
+    if isinstance(moment, datetime):
+        return moment
+    return datetime.fromisoformat(moment) if isinstance(moment, str) else datetime.fromtimestamp(moment, UTC)
+
+
+@register.filter
+def comparison(name: str) -> str:
+    """Return what a range is compared with in words."""
+    return {"previous": "the time before", "yesterday": "the day before", "week": "the week before"}[name]
+
+
+@register.filter
+def mark_lines(chart: Chart, marks: Sequence[tuple[float, str]]) -> list[str]:
+    """Return where the marks stand in a chart."""
+    return [f"{x:.1f}" for at, _ in marks if (x := chart.at(at)) is not None]

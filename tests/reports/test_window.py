@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_perf.reports.window import Window, last, minutes_of
+from django_perf.reports.window import Window, last, minutes_of, window_of
 from django_perf.store.reader import Range
 from django_perf.store.tiers import DAY, HOUR, TIERS, resolution
 from tests.store.data import MIDNIGHT
@@ -83,6 +83,59 @@ def test_the_window_before_begins_where_a_kept_bucket_does():
     window = last("13h", NOON)
     assert window.span.start % 10 == 1
     assert window.before.span == Range(window.span.start - 13 * HOUR - 1, window.span.start)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "span"),
+    [
+        ("5m", "", (716, 721)),
+        ("1h", "2024-10-04T11:00", (600, 660)),
+        ("2024-10-04T10:30", "", (630, 721)),
+        ("2024-10-04T10:30", "2024-10-04T11:00:20", (630, 661)),
+        ("2024-10-04T12:30+02:00", "2024-10-04T13:00+02:00", (630, 660)),
+        ("2024-10-04 10:30", "2030-01-01", (630, 721)),
+    ],
+)
+def test_a_window_has_a_beginning_or_a_length_and_maybe_an_end(since, until, span):
+    assert window_of(since, until, now=NOON).span == Range(*(MIDNIGHT + minute for minute in span))
+
+
+def test_both_ends_are_rounded_outwards_to_what_is_still_kept():
+    window = window_of("2024-10-01T10:33", "2024-10-01T10:38", now=NOON)
+    assert window.span == Range(MIDNIGHT - 3 * DAY + 630, MIDNIGHT - 3 * DAY + 640)
+    assert (window.seconds, window.step) == (600, 10)
+    assert window_of("2024-06-01T00:00", "2024-06-02", now=NOON).step == DAY
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "against", "message"),
+    [
+        ("yesterday", "", "", "'yesterday' is no time; write for instance 2026-11-29T14:05"),
+        ("2024-10-04T10:00", "noon", "", "'noon' is no time"),
+        ("2024-10-04T11:00", "2024-10-04T10:00", "", "nothing lies between '2024-10-04T11:00' and"),
+        ("2024-10-04T13:00", "", "", "nothing lies between"),
+        ("1999-01-01", "", "", "nothing is kept that is older than 400 days"),
+        ("0001-01-01", "", "", "older than 400 days"),
+        ("5m", "", "tomorrow", "'tomorrow' is nothing to compare with; it is one of previous, yesterday, week"),
+    ],
+)
+def test_what_is_no_window_is_refused_with_a_hint(since, until, against, message):
+    with pytest.raises(ValueError, match=message):
+        window_of(since, until, against, now=NOON)
+
+
+@pytest.mark.parametrize(
+    ("against", "span", "seconds"),
+    [
+        ("previous", (711, 716), 300),
+        ("yesterday", (710 - DAY, 730 - DAY), 1_200),
+        ("week", (660 - 7 * DAY, 780 - 7 * DAY), 7_200),
+    ],
+)
+def test_a_window_is_compared_with_whole_buckets_of_another_time(against, span, seconds):
+    before = window_of("5m", "", against, now=NOON).before
+    assert before.span == Range(*(MIDNIGHT + minute for minute in span))
+    assert before.seconds == seconds
 
 
 def test_the_tiers_reach_back_as_far_as_the_longest_range():

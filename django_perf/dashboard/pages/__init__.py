@@ -10,9 +10,12 @@ from ..page import Asked, Page
 from .cache import cache
 from .compression import compression
 from .database import advice, database
+from .exceptions import exceptions
+from .own import own
 from .pool import pool
+from .processes import processes
 from .queries import queries, query
-from .requests import endpoint, overview
+from .requests import endpoint, overview, requests
 from .samples import sample
 
 
@@ -20,7 +23,7 @@ from .samples import sample
 class View:
     """Declare a page. `nav` is its name in the navigation, "" for one that is reached by a link only.
 
-    `sortable` names the report that ?sort= applies to; `title` may use the fields of Asked.
+    `main` names the report that can be filtered and whose pages are turned; `title` may use the fields of Asked.
     """
 
     name: str
@@ -28,7 +31,7 @@ class View:
     read: Callable[[Snapshot, Asked], Page]
     nav: str = ""
     template: str = "page"
-    sortable: str = ""
+    main: str = ""
 
     @property
     def path(self) -> str:
@@ -42,15 +45,19 @@ class View:
 
 
 VIEWS = (
-    View("overview", "Performance", overview, "Overview", sortable="requests"),
-    View("endpoint", "{method} {route}", endpoint),
-    View("queries", "Queries", queries, "Queries", sortable="queries"),
+    View("overview", "Performance", overview, "Overview"),
+    View("advice", "Advice", advice, "Advice"),
+    View("requests", "Requests", requests, "Requests", main="requests"),
+    View("endpoint", "{method} {route}", endpoint, template="endpoint", main="queries"),
+    View("queries", "Queries", queries, "Queries", main="queries"),
     View("query", "Query {id}", query, template="query"),
     View("sample", "Example {id}", sample, template="sample"),
+    View("exceptions", "Exceptions", exceptions, "Exceptions", main="exceptions"),
     View("database", "Databases", database, "Database"),
     View("pool", "Connection pools", pool, "Pool"),
-    View("cache", "Caches", cache, "Cache"),
-    View("compression", "Compression", compression, "Compression"),
-    View("advice", "Advice", advice, "Advice"),
+    View("cache", "Caches", cache, "Cache", main="cache_keys"),
+    View("compression", "Compression", compression, "Compression", main="compression"),
+    View("processes", "Processes", processes, "Processes", main="process"),
+    View("health", "django_perf itself", own, "Health"),
 )
 BY_NAME = {view.name: view for view in VIEWS}

@@ -11,7 +11,6 @@ from ...store.reader import Snapshot, Sum, Wanted
 from ..charts import Chart, Line
 from ..page import (
     FEW_NOTES,
-    ROWS,
     Asked,
     Card,
     Page,
@@ -31,7 +30,7 @@ _NO_CACHE = 'No process has a cache of django_perf in this time: CACHES takes "d
 def cache(snapshot: Snapshot, asked: Asked) -> Page:
     """Return the page of the caches: who answers the reads, and how fast the shared level is."""
     window = asked.window
-    tables = [report.table(snapshot, window, None, ROWS) for report in (CACHES, CACHE_KEYS, CACHE_PROCESSES)]
+    tables = [asked.table(report, snapshot) for report in (CACHES, CACHE_KEYS, CACHE_PROCESSES)]
     fleet, keys, _ = tables
     texts = [f"{row['alias']}: {row['advice']}." for row in fleet.rows if row["advice"]]
     texts += [f"{row['alias']}, {row['pattern']}: {row['advice']}." for row in keys.rows if row["advice"]][:FEW_NOTES]

@@ -8,7 +8,7 @@ from ...reports.health import health
 from ...reports.window import Window
 from ...store.reader import Snapshot
 from ..charts import Chart, Line
-from ..page import FEW_NOTES, ROWS, Asked, Page, card, charted, notes, seconds_of, settled, times_of
+from ..page import FEW_NOTES, Asked, Page, card, charted, notes, seconds_of, settled, times_of
 
 _NO_COMPRESSION = "Nothing passed CompressionMiddleware in this time: put it into MIDDLEWARE (django_perf.middleware)."
 
@@ -16,7 +16,7 @@ _NO_COMPRESSION = "Nothing passed CompressionMiddleware in this time: put it int
 def compression(snapshot: Snapshot, asked: Asked) -> Page:
     """Return the page of compression: what it saves, what it costs, and what is left alone."""
     window = asked.window
-    tables = [report.table(snapshot, window, None, ROWS) for report in (COMPRESSIONS, COMPRESSION_OUTCOMES)]
+    tables = [asked.table(report, snapshot) for report in (COMPRESSIONS, COMPRESSION_OUTCOMES)]
     endpoints, _ = tables
     endpoints.columns.pop()
     texts = [f"{row['method']} {row['route']}: {row['advice']}." for row in endpoints.rows if row["advice"]]

@@ -14,7 +14,6 @@ from ...reports.database import (
     inspected,
 )
 from ...reports.health import health
-from ...reports.report import Report
 from ...reports.text import text_of
 from ...store.reader import Snapshot
 from ..page import ROWS, Asked, Card, Page, advised, notes
@@ -26,14 +25,8 @@ _NO_POSTGRESQL = "None of the databases is a PostgreSQL server, and only those a
 def database(snapshot: Snapshot, asked: Asked) -> Page:
     """Return the page of the databases as they are now."""
     window = asked.window
-    reports: tuple[Report[Any], ...] = (
-        DATABASE,
-        DATABASE_SESSIONS,
-        DATABASE_TABLES,
-        DATABASE_INDEXES,
-        DATABASE_STATEMENTS,
-    )
-    tables = [report.table(snapshot, window, None, ROWS if report is DATABASE else _SHOWN) for report in reports]
+    others = (DATABASE_SESSIONS, DATABASE_TABLES, DATABASE_INDEXES, DATABASE_STATEMENTS)
+    tables = asked.tables(snapshot, {DATABASE: ROWS, **dict.fromkeys(others, _SHOWN)})
     shown = [table for number, table in enumerate(tables) if table.rows or number == 0]
     said = notes([] if inspected(snapshot) else [_NO_POSTGRESQL])
     return Page(window, health(snapshot, window), _cards(snapshot, tables[0].rows), [], shown, said)

@@ -10,13 +10,13 @@ from ...reports.text import text_of
 from ...reports.window import Window
 from ...store.reader import Snapshot
 from ..charts import Chart
-from ..page import ROWS, Asked, Card, Page, card, charted, notes, quantile_lines, settled, times_of, total
+from ..page import Asked, Card, Page, card, charted, notes, quantile_lines, settled, times_of, total
 
 
 def pool(snapshot: Snapshot, asked: Asked) -> Page:
     """Return the page of the connection pools: the fleet against the server, waits and holds over time."""
     window = asked.window
-    fleet, processes = (report.table(snapshot, window, None, ROWS) for report in (POOLS, POOL_PROCESSES))
+    fleet, processes = (asked.table(report, snapshot) for report in (POOLS, POOL_PROCESSES))
     # The advice is a sentence: it stands above the table instead of at its far end.
     fleet.columns.pop()
     texts = [f"{row['alias']}: {row['advice']}." for row in fleet.rows if row["advice"]]

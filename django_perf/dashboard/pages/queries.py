@@ -43,13 +43,8 @@ from ..page import (
 def queries(snapshot: Snapshot, asked: Asked) -> Page:
     """Return the page of all queries: what they cost, what is wrong with them, which fail."""
     window = asked.window
-    shown: tuple[tuple[Report[Any], str | None, int], ...] = (
-        (FINDINGS, None, FEW_ROWS),
-        (QUERIES, asked.sort, ROWS),
-        (QUERY_ERRORS, None, FEW_ROWS),
-        (TRANSACTIONS, None, FEW_ROWS),
-    )
-    tables = [report.table(snapshot, window, by, limit) for report, by, limit in shown]
+    reports = {FINDINGS: FEW_ROWS, QUERIES: ROWS, LINES: FEW_ROWS, QUERY_ERRORS: FEW_ROWS, TRANSACTIONS: FEW_ROWS}
+    tables = asked.tables(snapshot, reports)
     figures = [_site_figures(snapshot, one) for one in (window, window.before)]
     labels = ("Queries", "per_s"), ("Queries per request", "number"), ("Database per request", "ms")
     cards = [card(*label, index, figures, index > 0) for index, label in enumerate(labels)]
@@ -104,7 +99,7 @@ def query(snapshot: Snapshot, asked: Asked) -> Page:
         own(QUERY_ERRORS),
         replace(SAMPLES, rows=lambda *args: examples(of_series(snapshot.alias, (SLOW_QUERY, alias, sql)), window)),
     )
-    tables = [report.table(snapshot, window, None, ROWS) for report in reports]
+    tables = [asked.table(report, snapshot) for report in reports]
     shown = [table for number, table in enumerate(tables) if table.rows or number == 0]
     sums = [total(snapshot, QUERY, one, is_own) for one in (window, window.before)]
     figures = [_figures(sum_, one.seconds) for sum_, one in zip(sums, (window, window.before), strict=True)]

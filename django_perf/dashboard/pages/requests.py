@@ -8,11 +8,11 @@ from typing import Any
 
 from ...advisor.report import advise
 from ...metrics.catalog import REQUEST, SITE, Kind
+from ...reports.changes import CHANGES
 from ...reports.exceptions import EXCEPTIONS
 from ...reports.findings import FINDINGS
 from ...reports.health import health
 from ...reports.lines import LINES
-from ...reports.process import PROCESSES
 from ...reports.queries import QUERIES, queries_of
 from ...reports.report import Report, Table
 from ...reports.requests import QUANTILES, REQUESTS
@@ -20,9 +20,10 @@ from ...reports.samples import SAMPLES, examples
 from ...reports.transactions import TRANSACTIONS
 from ...reports.window import Window
 from ...store.fresh import Labels
-from ...store.reader import Snapshot, Sum, Wanted
+from ...store.reader import Range, Snapshot, Sum, Wanted
 from ...store.samples import of_endpoint
 from ..charts import Chart, Line
+from ..heat import heat_map
 from ..page import (
     FEW_NOTES,
     FEW_ROWS,
@@ -41,18 +42,21 @@ from ..page import (
 )
 
 
+# Of the endpoints, on the first page: as many as fit beside the rest.
+_SHOWN = 15
+
+
 def overview(snapshot: Snapshot, asked: Asked) -> Page:
-    """Return the first page: the whole site, and its endpoints by total time. Raises KeyError for a wrong `sort`."""
-    window = asked.window
-    shown: tuple[tuple[Report[Any], str | None, int], ...] = (
-        (REQUESTS, asked.sort, ROWS),
-        (QUERIES, None, FEW_ROWS),
-        (EXCEPTIONS, None, FEW_ROWS),
-        (PROCESSES, None, ROWS),
-    )
-    tables = [report.table(snapshot, window, by, limit) for report, by, limit in shown]
-    said = advised(advise(snapshot, window)[:FEW_NOTES])
-    return replace(_page(snapshot, window, SITE, None, tables), notes=said)
+    """Return the first page: the whole site, what needs attention, and the endpoints by total time."""
+    tables = asked.tables(snapshot, {REQUESTS: _SHOWN, QUERIES: FEW_ROWS, EXCEPTIONS: FEW_ROWS})
+    said = advised(advise(snapshot, asked.window)[:FEW_NOTES])
+    return replace(_page(snapshot, asked.window, SITE, None, tables), notes=said)
+
+
+def requests(snapshot: Snapshot, asked: Asked) -> Page:
+    """Return the page of all endpoints, and of what has changed since the time before."""
+    tables = asked.tables(snapshot, {REQUESTS: ROWS, CHANGES: FEW_ROWS})
+    return _page(snapshot, asked.window, SITE, None, tables)
 
 
 def endpoint(snapshot: Snapshot, asked: Asked) -> Page:
@@ -74,28 +78,40 @@ def endpoint(snapshot: Snapshot, asked: Asked) -> Page:
         own(EXCEPTIONS, lambda row: (row.route, row.method)),
         replace(SAMPLES, rows=lambda snapshot, window: examples(of_endpoint(snapshot.alias, *scope), window)),
     )
-    tables = [report.table(snapshot, asked.window, None, ROWS) for report in reports]
+    tables = [asked.table(report, snapshot) for report in reports]
     shown = [table for number, table in enumerate(tables) if table.rows or number in (0, 4)]
-    return _page(snapshot, asked.window, REQUEST, is_own, shown)
+    page = _page(snapshot, asked.window, REQUEST, is_own, shown)
+    return replace(page, own={"heat": heat_map(snapshot.points(REQUEST, *_over_time(asked.window), is_own))})
+
+
+def _over_time(window: Window) -> tuple[Range, int]:
+    wide = charted(window)
+    return wide.span, wide.step
 
 
 def _page(snapshot: Snapshot, window: Window, kind: Kind, wanted: Wanted | None, tables: list[Table]) -> Page:
-    windows = window, window.before
-    cards = _cards([_figures(kind, total(snapshot, kind, one, wanted), one.seconds) for one in windows])
+    figures = [_figures(kind, total(snapshot, kind, one, wanted), one.seconds) for one in (window, window.before)]
     wide = charted(window)
     points = settled(snapshot.points(kind, wide.span, wide.step, wanted), wide.now)
-    return Page(window, health(snapshot, window), cards, _charts(kind, points, wide), tables)
+    seconds = seconds_of(times_of(points), wide)
+    over_time = [_figures(kind, sum_, each) for (_, sum_), each in zip(points, seconds, strict=True)]
+    return Page(window, health(snapshot, window), _cards(figures, over_time), _charts(kind, points, wide), tables)
 
 
-def _cards(figures: Sequence[Sequence[float | None]]) -> list[Card]:
+def _cards(figures: Sequence[Sequence[float | None]], over_time: Sequence[Sequence[float | None]]) -> list[Card]:
     """Return the headline figures; `figures` are those of the period and of the one before."""
+    names = (
+        ("Requests", "per_s"),
+        ("Error rate", "ratio"),
+        ("p50", "ms"),
+        ("p95", "ms"),
+        ("p99", "ms"),
+        ("Queries per request", "number"),
+    )
+    columns = zip(*over_time, strict=True) if over_time else [()] * len(names)
     return [
-        card("Requests", "per_s", 0, figures, is_bad_when_up=False),
-        card("Error rate", "ratio", 1, figures),
-        card("p50", "ms", 2, figures),
-        card("p95", "ms", 3, figures),
-        card("p99", "ms", 4, figures),
-        card("Queries per request", "number", 5, figures),
+        card(label, unit, index, figures, index > 0, values)
+        for index, ((label, unit), values) in enumerate(zip(names, columns, strict=True))
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from typing import Any
@@ -14,12 +13,11 @@ from ...advisor.report import REPORTS
 from ...exceptions import PerfError
 from ...metrics.recorder import recorder
 from ...reports.answer import Answer, answer
-from ...reports.report import Table, Value
+from ...reports.flat import write_csv
 from ...reports.terminal import print_answer, watch
 from ...reports.window import PRESETS, last
 
 _WATCH_EVERY_S = 2.0
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Command(BaseCommand):
@@ -80,16 +78,5 @@ class Command(BaseCommand):
         for number, table in enumerate(tables):
             if number:
                 self.stdout.write("")
-            _write_csv(table, self.stdout)
+            write_csv(table, self.stdout)
 
-
-def _write_csv(table: Table, out: Any) -> None:
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([column["name"] for column in table.columns])
-    for row in table.rows:
-        writer.writerow([_safe_cell(row[column["name"]]) for column in table.columns])
-
-
-def _safe_cell(value: Value) -> Value:
-    """Keep a spreadsheet from taking a text for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
