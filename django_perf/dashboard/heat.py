@@ -50,7 +50,12 @@ def heat_map(points: Sequence[tuple[int, Sum]]) -> HeatMap | None:
     most = max(max(counts) for _, counts in columns)
     width = WIDTH / len(columns)
     cells = [
-        Cell(round(number * width, 1), _y(band, shown), max(0.1, round((counts[band] / most) ** 0.5, 2)), _text(minute, band, counts[band]))
+        Cell(
+            round(number * width, 1),
+            _y(band, shown),
+            max(0.1, round((counts[band] / most) ** 0.5, 2)),
+            _text(minute, band, counts[band]),
+        )
         for number, (minute, counts) in enumerate(columns)
         for band in shown
         if counts[band]

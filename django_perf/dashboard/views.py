@@ -100,7 +100,7 @@ def _range(given: QueryDict) -> dict[str, str]:
 def _asked(request: HttpRequest, main: str) -> Asked:
     """Return what an address asks for; raises ValueError for a range that is none."""
     range_ = _range(request.GET)
-    window = window_of(**{"since": PRESETS[0], **range_})
+    window = window_of(range_.get("since", PRESETS[0]), range_.get("until", ""), range_.get("against", ""))
     given = {name: request.GET.get(name, "") for name in ("sort", "text", "csv", "route", "method", "id")}
     number = request.GET.get("page", "")
     return Asked(window, range_, main, number=int(number) if _NUMBER.fullmatch(number) else 1, **given)

@@ -10,12 +10,15 @@ from ..store.alias import store_alias
 from ..store.reader import Snapshot, consistent
 from .blocks import BLOCKS
 from .cache import CACHE_KEYS, CACHE_PROCESSES, CACHES
+from .changes import CHANGES
 from .compression import COMPRESSION_OUTCOMES, COMPRESSIONS
 from .database import DATABASE, DATABASE_INDEXES, DATABASE_SESSIONS, DATABASE_STATEMENTS, DATABASE_TABLES
 from .exceptions import EXCEPTIONS
 from .findings import FINDINGS
 from .health import Health, health
 from .lines import LINES
+from .marks import MARKS
+from .own import LOSSES, OWN_COSTS, STORE
 from .pool import POOL_PROCESSES, POOLS
 from .process import PROCESSES
 from .queries import QUERIES
@@ -30,6 +33,7 @@ REPORTS: dict[str, Report[Any]] = {
     report.name: report
     for report in (
         REQUESTS,
+        CHANGES,
         QUERIES,
         QUERY_ERRORS,
         FINDINGS,
@@ -46,6 +50,10 @@ REPORTS: dict[str, Report[Any]] = {
         CACHE_PROCESSES,
         COMPRESSIONS,
         COMPRESSION_OUTCOMES,
+        MARKS,
+        LOSSES,
+        OWN_COSTS,
+        STORE,
         DATABASE,
         DATABASE_TABLES,
         DATABASE_INDEXES,

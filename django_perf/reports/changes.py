@@ -32,7 +32,11 @@ class Change:
 def changes(snapshot: Snapshot, window: Window) -> list[Change]:
     """Return every endpoint that had enough requests in both times."""
     before = {(one.route, one.method): one for one in endpoints(snapshot, window.before)}
-    pairs = [Change(one, before[one.route, one.method]) for one in endpoints(snapshot, window) if (one.route, one.method) in before]
+    pairs = [
+        Change(one, before[one.route, one.method])
+        for one in endpoints(snapshot, window)
+        if (one.route, one.method) in before
+    ]
     return [pair for pair in pairs if min(pair.now.sum.count, pair.before.sum.count) >= LEAST_REQUESTS]
 
 
@@ -54,7 +58,13 @@ CHANGES = Report[Change](
         Column("error_rate", "Errors", "ratio", lambda row: row.now.error_rate()),
         Column("queries_before", "Queries before", "number", lambda row: row.before.per_request("queries")),
         Column("queries", "Queries", "number", lambda row: row.now.per_request("queries")),
-        Column("rate_before_per_s", "Rate before", "per_s", lambda row: row.before.sum.count / row.before.seconds, is_detail=True),
+        Column(
+            "rate_before_per_s",
+            "Rate before",
+            "per_s",
+            lambda row: row.before.sum.count / row.before.seconds,
+            is_detail=True,
+        ),
         Column("rate_per_s", "Rate", "per_s", lambda row: row.now.sum.count / row.now.seconds, is_detail=True),
     ),
 )

@@ -124,7 +124,9 @@ def _others(alias: str) -> Iterator[Stored]:
     waiting = Delta.objects.using(alias).filter(state=Delta.State.WAITING)
     found = waiting.aggregate(count=Count("*"), bytes=Sum(Length("payload")), oldest=Min("taken"), newest=Max("taken"))
     yield Stored("Flushes that wait to be merged", found["count"], found["bytes"], found["oldest"], found["newest"])
-    found = Sample.objects.using(alias).aggregate(count=Count("*"), bytes_=Sum("bytes"), oldest=Min("at"), newest=Max("at"))
+    found = Sample.objects.using(alias).aggregate(
+        count=Count("*"), bytes_=Sum("bytes"), oldest=Min("at"), newest=Max("at")
+    )
     yield Stored("Examples", found["count"], found["bytes_"], found["oldest"], found["newest"])
     yield Stored("Totals of all time", _count(alias, Total))
     yield Stored("Names", _count(alias, Series))
@@ -142,6 +144,7 @@ STORE = Report[Stored](
     name="store",
     title="The store",
     order="",
+    is_live=True,
     rows=lambda snapshot, window: stored(snapshot),
     columns=(
         Column("what", "What", "text", lambda row: row.what),

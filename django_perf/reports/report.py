@@ -131,7 +131,7 @@ class Report(Generic[Row]):
 
 def _sort(rows: list[Row], by: Column[Row], is_reversed: bool) -> None:
     """Sort numbers downwards and text upwards, or the other way, and what is unknown last; in place."""
-    values = {id(row): by.value(row) for row in rows}
+    values: dict[int, Any] = {id(row): by.value(row) for row in rows}
     is_text = any(isinstance(value, str) for value in values.values())
     known: list[Any] = [row for row in rows if values[id(row)] is not None]
     unknown = [row for row in rows if values[id(row)] is None]

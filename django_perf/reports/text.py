@@ -80,5 +80,6 @@ _FORMATS: dict[str, Callable[[float], str]] = {
     "bytes": _bytes,
     "ratio": lambda value: _percent(value * 100),
     "percent": _percent,
+    "bytes_per_s": lambda value: f"{_bytes(value)}/s",
     "per_s": lambda value: f"{_plain(value)}/s",
 }

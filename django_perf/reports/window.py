@@ -90,11 +90,18 @@ def window_of(since: str, until: str = "", against: str = "", now: float | None 
     if against and against not in COMPARISONS:
         raise ValueError(f"{against!r} is nothing to compare with; it is one of {', '.join(COMPARISONS)}")
     end = min(ceiling(int(moment_of(until)), 60) // 60, int(now) // 60 + 1) if until else int(now) // 60 + 1
-    is_length = re.fullmatch(r"[0-9]+[mhd]", since.strip().lower(), re.ASCII)
-    start = end - minutes_of(since) if is_length else int(moment_of(since)) // 60
+    start = int(moment_of(since)) // 60 if _is_time(since) else end - minutes_of(since)
     if start >= end:
         raise ValueError(f"nothing lies between {since!r} and {until or 'now'!r}")
     return Window(_kept(start, end, now), now, against or PREVIOUS)
+
+
+def _is_time(text: str) -> bool:
+    try:
+        moment_of(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _kept(start: int, end: int, now: float) -> Range:
@@ -109,7 +116,9 @@ def minutes_of(text: str) -> int:
     """Return the minutes of "5m", "1h", "24h" or "7d"; raises ValueError that says what is understood."""
     match = re.fullmatch(r"([0-9]{1,6})([mhd])", text.strip().lower(), re.ASCII)
     if not match or not 1 <= (minutes := int(match[1]) * _MINUTES[match[2]]) <= TIERS[-1].keep:
-        raise ValueError(f"{text!r} is no time range; write for instance {', '.join(PRESETS)}, at most 400d")
+        raise ValueError(
+            f"{text!r} is no time range; write for instance {', '.join(PRESETS)}, at most 400d, or 2026-11-29T14:05"
+        )
     return minutes
 
 

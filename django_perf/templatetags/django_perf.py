@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from ..dashboard.charts import Chart
 from ..dashboard.page import Asked, Note
 from ..dashboard.views import address
+from ..metrics.names import clean
 from ..reports.report import Table, Value
 from ..reports.text import short_sql, text_of
 
@@ -108,7 +109,7 @@ def with_query(context: dict[str, Any], **changes: object) -> str:
 @register.simple_tag(takes_context=True)
 def hidden_query(context: dict[str, Any], *without: str) -> SafeString:
     """Return the parameters of this page's address as hidden fields of a form, less those that the form has itself."""
-    given = [(name, value) for name, value in context["request"].GET.items() if name not in without]
+    given = [(name, clean(value, 2_000)) for name, value in context["request"].GET.items() if name not in without]
     return format_html_join("", '<input type="hidden" name="{}" value="{}">', given)
 
 

@@ -51,7 +51,7 @@ class Markup(HTMLParser):
 
     def handle_endtag(self, tag):
         self._end_last()
-        if tag == "section":
+        if tag in {"section", "table"}:
             self._table = None
 
     def handle_data(self, data):

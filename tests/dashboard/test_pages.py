@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import time
 from urllib.parse import parse_qs, urlsplit
@@ -13,15 +15,23 @@ from django_perf.dashboard import views
 from django_perf.exceptions import StoreBusy
 from django_perf.metrics.aggregate import new_aggregate
 from django_perf.reports.answer import answer
+from django_perf.reports.requests import REQUESTS
 from django_perf.reports.text import text_of
 from django_perf.reports.window import last
 from django_perf.store.models import Delta
 from tests.dashboard.conftest import CACHE_PAGE, ENDPOINT, OVERVIEW, POOL_PAGE
+from tests.dashboard.markup import asked
 from tests.store.data import counted, put
 
 COMPRESSION_PAGE = f"{OVERVIEW}compression/"
+REQUESTS_PAGE = f"{OVERVIEW}requests/"
 FINE = ("request", "fine/<int:number>", "GET", "2xx")
 EMPTY = "Nothing was measured in this time."
+
+
+def shown_as(value, unit):
+    """Return what a cell shows of a value."""
+    return f"{text_of(value, unit)}{' UTC' if unit == 'time' and value else ''}"
 
 
 @pytest.fixture
@@ -53,7 +63,7 @@ def test_an_empty_parameter_is_as_none(reader, page):
 
 def test_an_empty_store_gives_a_page_that_says_so_everywhere(show):
     page = show()
-    assert page.text_of("perf-empty").count(EMPTY) == 4
+    assert page.text_of("perf-empty").count(EMPTY) == 3
     assert page.text_of("perf-empty").count("Nothing to draw in this time.") == 2
     assert page.text_of("perf-figure") == ["0/s", "–", "–", "–", "–", "–"]
     assert "Nothing was lost." in page.source
@@ -105,10 +115,16 @@ def test_the_tables_hold_what_perfstats_says(store, show):
     store(FINE, *range(1_000, 90_000, 777), errors=3, queries=250, cpu_us=9, cpu_count=1, bytes_out=12_345_678)
     store(("request", "other", "POST", "5xx"), 2_500_000, errors=1)
     store(("endpoint_query", *FINE[1:3], "default", "SELECT ?"), 500, 1_500, errors=1)
-    page, tables = show(since="1h"), answer(["requests", "queries", "process"], last("1h")).tables
+    store(("exception", *FINE[1:3], "ValueError"), 1, 1)
+    store(("loss", "error", "query: ValueError"), 1)
+    names = ["requests", "queries", "exceptions", "process", "losses"]
+    tables = answer(names, last("1h")).tables
+    shown = {}
+    for page in (OVERVIEW, f"{OVERVIEW}processes/", f"{OVERVIEW}health/"):
+        shown |= show(page, since="1h").tables
     for name, table in tables.items():
-        expected = [[text_of(row[one["name"]], one["unit"]) for one in table.columns] for row in table.rows]
-        assert page.tables[name][1:] == expected
+        expected = [[shown_as(row[one["name"]], one["unit"]) for one in table.columns] for row in table.rows]
+        assert shown[name][1:] == expected
         assert expected, name
 
 
@@ -156,8 +172,9 @@ def test_links_keep_the_range_and_the_order(store, show):
     links = show(since="24h", sort="p95_ms").links()
     own = [parse_qs(urlsplit(link).query) for link in links if link.startswith("?")]
     assert {"since": ["7d"], "sort": ["p95_ms"]} in own
-    assert {"since": ["24h"], "sort": ["count"]} in own
-    assert all(query.keys() == {"since", "sort"} for query in own)
+    assert {"since": ["24h"], "sort": ["requests.count"]} in own
+    assert {"since": ["24h"], "sort": ["requests.-p95_ms"]} in own, "a second click turns it round"
+    assert all(query.keys() - {"csv"} == {"since", "sort"} for query in own)
     assert not [link for link in links if link.startswith(ENDPOINT) and "since=24h" not in link]
 
 
@@ -173,11 +190,64 @@ def test_the_order_is_the_one_that_was_asked_for(store, show, sort):
     assert order == (["a", "b", "c"] if sort == "name" else ["a", "c", "b"])
 
 
-def test_of_500_endpoints_the_page_shows_50_and_says_so(show, db, minute):
+def test_of_500_endpoints_a_page_shows_50_and_says_so(show, db, minute):
     put("default", {minute: dict(five_hundred())})
-    page = show()
+    page = show(REQUESTS_PAGE)
     assert len(page.tables["requests"]) == 1 + 50
     assert "50 of 500" in [one.text.strip() for one in page.elements if one.tag == "small"]
+    assert len(show().tables["requests"]) == 1 + 15, "the first page has room for less"
+
+
+def test_the_pages_of_a_long_table_can_be_turned(show, db, minute):
+    put("default", {minute: dict(five_hundred())})
+
+    def names(**parameters):
+        page = show(REQUESTS_PAGE, sort="requests.name", **parameters)
+        turns = {
+            one.attributes["rel"]: asked(one.attributes["href"])["page"]
+            for one in page.elements
+            if "rel" in one.attributes and one.tag == "a"
+        }
+        return [row[0] for row in page.tables["requests"][1:]], turns
+
+    every = sorted(f"route/{number}" for number in range(500))
+    assert names() == (every[:50], {"next": "2"})
+    assert names(page="2") == (every[50:100], {"prev": "1", "next": "3"})
+    assert names(page="10") == (every[450:], {"prev": "9"})
+    assert names(page="11")[0] == []
+    assert names(page="x") == names(page="-1") == names()
+
+
+def test_a_long_table_can_be_searched(show, db, minute):
+    put("default", {minute: dict(five_hundred())})
+    page = show(REQUESTS_PAGE, text="ROUTE/49", since="1h")
+    assert {row[0] for row in page.tables["requests"][1:]} == {"route/49", *(f"route/49{n}" for n in range(10))}
+    (field,) = [
+        one for one in page.elements if (one.attributes.get("type"), one.attributes.get("name")) == ("search", "text")
+    ]
+    assert field.attributes["value"] == "ROUTE/49"
+    assert "No row has this text." in show(REQUESTS_PAGE, text="nowhere").source
+
+
+def test_every_table_can_be_had_whole_as_csv(reader, db, minute):
+    put(
+        "default",
+        {
+            minute: {
+                ("request", "=cmd()", "GET", "2xx"): counted(("request", "=cmd()", "GET", "2xx")),
+                **dict(five_hundred()),
+            }
+        },
+    )
+    for page in (OVERVIEW, REQUESTS_PAGE):
+        response = reader.get(page, {"csv": "requests"})
+        assert (response["Content-Type"], response["X-Content-Type-Options"]) == ("text/csv; charset=utf-8", "nosniff")
+        assert response["Content-Disposition"] == 'attachment; filename="requests.csv"'
+        header, *rows = csv.reader(io.StringIO(response.content.decode()))
+        assert header == [column.name for column in REQUESTS.columns]
+        assert len(rows) == 501
+        assert "'=cmd()" in {row[0] for row in rows}
+    assert reader.get(OVERVIEW, {"csv": "nothing"}).status_code == 404
 
 
 def five_hundred():
@@ -255,7 +325,8 @@ def compress(store):
 
 def lines_of(page):
     """Return the values of each line of each chart, as the script gets them."""
-    found = [one.text for one in page.elements if one.attributes.get("type") == "application/json"]
+    scripts = [one for one in page.elements if one.attributes.get("type") == "application/json"]
+    found = [one.text for one in scripts if one.attributes["id"] != "perf-marks"]
     return {line["label"]: line["values"] for text in found for line in json.loads(text)["lines"]}
 
 
@@ -311,7 +382,7 @@ def test_the_charts_of_compression_are_rates(compress, show, minute):
     assert list(lines) == ["before", "sent", "CPU"]
     assert {name: max(values) for name, values in lines.items()} == {"before": 15_000, "sent": 6_000, "CPU": 20}
     assert all(sum(value > 0 for value in values) == 1 for values in lines.values())
-    assert page.text_of("perf-highest") == ["15\u00a0kB", "20\u00a0ms"]
+    assert page.text_of("perf-highest") == ["15\u00a0kB/s", "20\u00a0ms"]
 
 
 def test_the_cards_of_compression_compare_with_the_time_before(compress, show, minute):

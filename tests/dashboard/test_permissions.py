@@ -45,6 +45,10 @@ DONE = {
 EXPECTED = {
     "overview": SEEN,
     "endpoint": SEEN,
+    "requests": SEEN,
+    "exceptions": SEEN,
+    "processes": SEEN,
+    "health": SEEN,
     "queries": SEEN,
     "query": SEEN,
     "sample": SEEN,
@@ -125,11 +129,11 @@ def test_only_who_may_explain_is_offered_to(reader, planner, fill):
     viewed, planned = (
         Markup(client.get(ADDRESSES["query"], fill.about["query"]).content.decode()) for client in (reader, planner)
     )
-    assert [one.attributes.get("action") for one in viewed.elements if one.tag == "form"] == ["/admin/logout/"]
-    assert [one.attributes.get("action") for one in planned.elements if one.tag == "form"] == [
-        "/admin/logout/",
-        EXPLAIN,
+    posting = [
+        [one.attributes["action"] for one in page.elements if one.tag == "form" and "action" in one.attributes]
+        for page in (viewed, planned)
     ]
+    assert posting == [["/admin/logout/"], ["/admin/logout/", EXPLAIN]]
 
 
 @pytest.mark.parametrize("name", ["add/", "1/change/", "1/delete/", "1/history/"])

@@ -24,6 +24,8 @@ EMPTY = "Nothing was measured in this time."
 def cell(row, column):
     """Return what a cell shows of a value."""
     text = text_of(row[column["name"]], column["unit"])
+    if column["unit"] == "time" and row[column["name"]]:
+        return f"{text} UTC"
     return short_sql(text) if column["name"] == "sql" else text
 
 
@@ -80,7 +82,9 @@ def test_the_page_of_a_query_shows_its_own_only(open_page, minute):
     statement, id_, *_ = page.named("code")
     assert statement == 'SELECT "products"."id"\nFROM "products"\nWHERE "products"."name" = ?'
     assert id_ == shape_id("default", SQL)
-    assert f"{datetime.fromtimestamp(minute * 60, UTC):first seen %Y-%m-%d %H:%M}" in " ".join(page.source.split())
+    seen = datetime.fromtimestamp(minute * 60, UTC)
+    text = f'first seen <time datetime="{seen.isoformat()}">{seen:%Y-%m-%d %H:%M} UTC</time>'
+    assert text in " ".join(page.source.split())
 
 
 def test_a_query_that_has_not_run_of_late_has_a_page_with_nothing_but_itself(store, show, minute):

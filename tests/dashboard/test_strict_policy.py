@@ -7,7 +7,7 @@ import pytest
 from tests.dashboard.conftest import ADDRESSES
 
 PAGES = pytest.mark.parametrize("name", [*ADDRESSES, "explain"])
-WITHOUT_CHARTS = {"sample", "database", "advice", "explain"}
+WITHOUT_CHARTS = {"sample", "database", "advice", "explain", "health"}
 
 
 @pytest.fixture

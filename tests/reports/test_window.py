@@ -110,7 +110,12 @@ def test_both_ends_are_rounded_outwards_to_what_is_still_kept():
 @pytest.mark.parametrize(
     ("since", "until", "against", "message"),
     [
-        ("yesterday", "", "", "'yesterday' is no time; write for instance 2026-11-29T14:05"),
+        (
+            "yesterday",
+            "",
+            "",
+            "'yesterday' is no time range; write for instance 5m, 1h, 24h, 7d, at most 400d, or 2026-11-29T14:05",
+        ),
         ("2024-10-04T10:00", "noon", "", "'noon' is no time"),
         ("2024-10-04T11:00", "2024-10-04T10:00", "", "nothing lies between '2024-10-04T11:00' and"),
         ("2024-10-04T13:00", "", "", "nothing lies between"),

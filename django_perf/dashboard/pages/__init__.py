@@ -45,7 +45,7 @@ class View:
 
 
 VIEWS = (
-    View("overview", "Performance", overview, "Overview"),
+    View("overview", "Performance", overview, "Overview", main="requests"),
     View("advice", "Advice", advice, "Advice"),
     View("requests", "Requests", requests, "Requests", main="requests"),
     View("endpoint", "{method} {route}", endpoint, template="endpoint", main="queries"),

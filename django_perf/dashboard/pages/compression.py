@@ -58,6 +58,6 @@ def _compression_charts(snapshot: Snapshot, window: Window) -> list[Chart]:
     ]
     cpu = [sum_.total / 1_000 / each for (_, sum_), each in zip(points, seconds, strict=True)]
     return [
-        Chart("sent", "Bytes of responses per second", "bytes", times, sent),
+        Chart("sent", "Bytes of responses per second", "bytes_per_s", times, sent),
         Chart("cpu", "CPU for compression, milliseconds per second", "ms", times, [Line("CPU", "1", cpu)]),
     ]

@@ -18,9 +18,7 @@ from ..page import FEW_ROWS, ROWS, Asked, Page, card, charted, over_time, settle
 def exceptions(snapshot: Snapshot, asked: Asked) -> Page:
     """Return the page of exceptions: which, where, since when, and requests that raised them."""
     window = asked.window
-    examples = replace(
-        SAMPLES, rows=lambda *args: [row for row in SAMPLES.rows(*args) if row.fact("reason") == FAILED]
-    )
+    examples = replace(SAMPLES, rows=lambda *args: [row for row in SAMPLES.rows(*args) if row.fact("reason") == FAILED])
     tables = asked.tables(snapshot, {EXCEPTIONS: ROWS, examples: FEW_ROWS})
     figures = [_figures(snapshot, one) for one in (window, window.before)]
     labels = ("Exceptions", "count"), ("Classes", "count"), ("Error rate", "ratio"), ("Aborted by clients", "count")
@@ -29,7 +27,9 @@ def exceptions(snapshot: Snapshot, asked: Asked) -> Page:
     points = settled(snapshot.points(EXCEPTION, wide.span, wide.step), wide.now)
     lines = [Line("exceptions", "bad", over_time(points, lambda sum_: sum_.count, wide))]
     charts = [Chart("exceptions", "Exceptions per second", "per_s", times_of(points), lines)]
-    return Page(window, health(snapshot, window), cards, charts, [table for table in tables if table.rows or table is tables[0]])
+    return Page(
+        window, health(snapshot, window), cards, charts, [table for table in tables if table.rows or table is tables[0]]
+    )
 
 
 def _figures(snapshot: Snapshot, window: Window) -> list[float | None]:

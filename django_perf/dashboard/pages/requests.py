@@ -41,7 +41,6 @@ from ..page import (
     total,
 )
 
-
 # Of the endpoints, on the first page: as many as fit beside the rest.
 _SHOWN = 15
 

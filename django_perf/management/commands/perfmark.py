@@ -34,5 +34,7 @@ class Command(BaseCommand):
         except ValueError as error:
             raise CommandError(str(error)) from None
         except DatabaseError as error:
-            raise CommandError(f"the store cannot be written: {type(error).__name__}; has `migrate` been run?") from error
+            raise CommandError(
+                f"the store cannot be written: {type(error).__name__}; has `migrate` been run?"
+            ) from error
         self.stdout.write(f"{moment(mark.at):%Y-%m-%d %H:%M:%S} UTC: {mark.text}")

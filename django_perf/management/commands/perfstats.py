@@ -79,4 +79,3 @@ class Command(BaseCommand):
             if number:
                 self.stdout.write("")
             write_csv(table, self.stdout)
-

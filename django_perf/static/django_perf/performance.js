@@ -9,28 +9,69 @@
     return getComputedStyle(perf).getPropertyValue(name).trim();
   }
 
-  function amount(unit, value) {
-    if (value === null || value === undefined) {
-      return "";
-    }
-    if (unit === "bytes") {
-      const power = Math.min(3, Math.max(0, Math.floor(Math.log10(Math.max(value, 1)) / 3)));
-      const scaled = Number((value / 1000 ** power).toPrecision(3)).toLocaleString("en-GB");
-      return `${scaled} ${["B", "kB", "MB", "GB"][power]}/s`;
-    }
-    const isLong = unit === "ms" && value >= 1000;
-    const text = Number((isLong ? value / 1000 : value).toPrecision(3)).toLocaleString("en-GB");
-    return unit === "ms" ? `${text} ${isLong ? "s" : "ms"}` : `${text}/s`;
+  const LANGUAGE = document.documentElement.lang || "en";
+
+  function digits(value) {
+    return Number(value.toPrecision(3)).toLocaleString(LANGUAGE);
   }
 
-  // The page speaks UTC: two time zones on one screen would be one too many.
+  function bytes(value) {
+    const power = Math.min(4, Math.max(0, Math.floor(Math.log10(Math.max(value, 1)) / 3)));
+    return `${digits(value / 1000 ** power)} ${["B", "kB", "MB", "GB", "TB"][power]}`;
+  }
+
+  const UNITS = {
+    ms: (value) => (value >= 1000 ? `${digits(value / 1000)} s` : `${digits(value)} ms`),
+    bytes,
+    bytes_per_s: (value) => `${bytes(value)}/s`,
+    ratio: (value) => `${digits(value * 100)} %`,
+    percent: (value) => `${digits(value)} %`,
+    per_s: (value) => `${digits(value)}/s`,
+  };
+
+  function amount(unit, value) {
+    return value === null || value === undefined ? "" : (UNITS[unit] || digits)(value);
+  }
+
+  // Charts and texts are in the viewer's time zone; without this script they are in UTC, and say so.
   function clock(times) {
     const isLong = times[times.length - 1] - times[0] > 36 * 3600;
     const parts = isLong
       ? { month: "short", day: "numeric" }
       : { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
-    const format = new Intl.DateTimeFormat("en-GB", { ...parts, timeZone: "UTC" });
+    const format = new Intl.DateTimeFormat(LANGUAGE, parts);
     return (_plot, ticks) => ticks.map((tick) => format.format(tick * 1000));
+  }
+
+  function localise(root) {
+    const pad = (number) => String(number).padStart(2, "0");
+    for (const time of root.querySelectorAll("time[datetime]")) {
+      const at = new Date(time.dateTime);
+      time.title ||= time.textContent;
+      const day = `${at.getFullYear()}-${pad(at.getMonth() + 1)}-${pad(at.getDate())}`;
+      time.textContent = `${day} ${pad(at.getHours())}:${pad(at.getMinutes())}`;
+    }
+  }
+
+  // A line and its text for each mark, a deploy as a rule.
+  function drawMarks(plot) {
+    const script = document.getElementById("perf-marks");
+    const { ctx, bbox } = plot;
+    ctx.save();
+    ctx.strokeStyle = css("--body-quiet-color");
+    ctx.fillStyle = css("--body-quiet-color");
+    ctx.setLineDash([4, 4]);
+    for (const [at, text] of script ? JSON.parse(script.textContent) : []) {
+      const x = plot.valToPos(at, "x", true);
+      if (x >= bbox.left && x <= bbox.left + bbox.width) {
+        ctx.beginPath();
+        ctx.moveTo(x, bbox.top);
+        ctx.lineTo(x, bbox.top + bbox.height);
+        ctx.stroke();
+        ctx.fillText(text.slice(0, 20), x + 4, bbox.top + 12);
+      }
+    }
+    ctx.restore();
   }
 
   // A point between two gaps draws no line, so it alone gets a dot.
@@ -47,7 +88,7 @@
       padding: [8, 16, 0, 0],
       cursor: { drag: { x: false, y: false } },
       legend: { show: false },
-      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "UTC"),
+      hooks: { draw: [drawMarks] },
       scales: { y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.05 : 1] } },
       axes: [
         { ...axis, size: 30, values: clock(data.times) },
@@ -98,6 +139,7 @@
     const old = document.querySelector("[data-live]");
     const focus = document.activeElement?.getAttribute("href");
     const scrolled = [...old.querySelectorAll(".perf-scroll")].map((box) => box.scrollLeft);
+    localise(fresh);
     old.replaceWith(document.adoptNode(fresh));
     [...fresh.querySelectorAll(".perf-scroll")].forEach((box, index) => {
       box.scrollLeft = scrolled[index] ?? 0;
@@ -108,7 +150,8 @@
   }
 
   async function refresh() {
-    if (document.hidden) {
+    // A page that nobody sees is not refreshed, nor one in which somebody types.
+    if (document.hidden || document.activeElement?.matches("input, select")) {
       return;
     }
     try {
@@ -127,6 +170,7 @@
   }
 
   document.addEventListener("DOMContentLoaded", () => {
+    localise(document);
     draw();
     if (document.querySelector("[data-live]")) {
       note("live");
