@@ -19,6 +19,8 @@ from .totals import forget_hosts
 _AT_ONCE = 2_000
 _BUCKETS_AT_ONCE = 5
 _PROCESS_KEEP_S = 7 * 86_400
+# Totals are kept for ever, and with them the names of what they count.
+_FOR_EVER = [kind.name for kind in KINDS.values() if kind.is_total]
 
 
 def expire(alias: str, now: float | None = None) -> int:
@@ -33,8 +35,8 @@ def expire(alias: str, now: float | None = None) -> int:
     deleted += _delete_chunks(alias, Process.objects.using(alias).filter(last_seen__lt=now - _PROCESS_KEEP_S))
     deleted += forget_hosts(alias)
     deleted += _delete_chunks(alias, Mark.objects.using(alias).filter(at__lt=(minute - TIERS[-1].keep) * 60))
-    deleted += _delete_chunks(alias, Series.objects.using(alias).filter(last_seen__lt=minute - TIERS[-1].keep - DAY))
-    return deleted
+    unnamed = Series.objects.using(alias).filter(last_seen__lt=minute - TIERS[-1].keep - DAY)
+    return deleted + _delete_chunks(alias, unnamed.exclude(kind__in=_FOR_EVER))
 
 
 def _cutoffs(alias: str, minute: int) -> Iterator[tuple[int, int]]:

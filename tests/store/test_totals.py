@@ -50,6 +50,13 @@ def test_no_retention_lets_them_fall(alias):
     assert totals(alias) == {("", ROUTE): 5}
 
 
+def test_a_series_of_which_nothing_came_for_years_keeps_its_name(alias):
+    put(alias, {MIDNIGHT: requests(3)})
+    compact_at(alias, MIDNIGHT + 1)
+    expire(alias, (MIDNIGHT + 1_000 * DAY) * 60.0)
+    assert totals(alias) == {("", ROUTE): 3}
+
+
 def test_statements_count_for_their_database(alias):
     keys = [(ENDPOINT_QUERY.name, "/", "GET", "default", f"SELECT {name}") for name in "ab"]
     put(alias, {MIDNIGHT: {key: counted(key, 4) for key in keys}})
