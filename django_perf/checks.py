@@ -19,6 +19,7 @@ from . import conf
 from .cache import options as cache_options
 from .compression import codecs
 from .exceptions import PerfError
+from .exporters import prometheus
 from .pool import options
 from .reports.pool import fleets
 from .reports.window import last
@@ -46,6 +47,7 @@ def register() -> None:
     checks.register(check_settings, "django_perf")
     checks.register(check_middleware, "django_perf")
     checks.register(check_compression, "django_perf")
+    checks.register(check_metrics, "django_perf")
     checks.register(check_pools, "django_perf")
     checks.register(check_caches, Tags.caches)
     checks.register(check_tables, Tags.database)
@@ -126,9 +128,7 @@ def _check_codings() -> Iterator[CheckMessage]:
 def _check_dictionaries() -> Iterator[CheckMessage]:
     if not conf.get_settings().compression.dictionaries:
         return
-    try:
-        reverse("django_perf:dictionary", args=["0" * 64])
-    except NoReverseMatch:
+    if not _is_routed("dictionary", "0" * 64):
         yield Error(
             "COMPRESSION['DICTIONARIES'] is on, and no URL leads to the dictionaries",
             hint='Add path("perf/", include("django_perf.urls")) to the urlpatterns.',
@@ -150,6 +150,26 @@ def _check_variants() -> Iterator[CheckMessage]:
             hint=f"There are {', '.join(django_settings.CACHES)}.",
             id="django_perf.E009",
         )
+
+
+def _is_routed(name: str, *args: str) -> bool:
+    try:
+        reverse(f"django_perf:{name}", args=args)
+    except NoReverseMatch:
+        return False
+    return True
+
+
+def check_metrics(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Find metrics that somebody may read and nobody can write (E010)."""
+    if check_settings() or prometheus.is_installed():
+        return []
+    settings = conf.get_settings()
+    if not (settings.metrics_token or settings.metrics_networks) or not _is_routed("metrics"):
+        return []
+    text = "METRICS_TOKEN or METRICS_NETWORKS lets somebody read the metrics, and prometheus_client is not installed"
+    hint = "pip install django-perf-suite[prometheus]; without it the page is a 404."
+    return [Error(text, hint=hint, id="django_perf.E010")]
 
 
 def check_pools(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:

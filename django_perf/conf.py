@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
+from ipaddress import ip_network
+from pathlib import Path
 from typing import Any, TypeVar
 
 from django.conf import settings as django_settings
@@ -28,6 +31,7 @@ CONTENT_TYPES = (
     "application/x-javascript",
     "application/x-ndjson",
     "application/graphql",
+    "application/openmetrics-text",
     "application/yaml",
     "application/wasm",
     "application/vnd.ms-fontobject",
@@ -40,6 +44,8 @@ CONTENT_TYPES = (
     "image/x-icon",
     "image/vnd.microsoft.icon",
 )
+_BEARER = "a text of printable ASCII without spaces, which secrets.token_urlsafe() makes, or None"
+_NETWORKS = "a list of networks without host bits, as ['10.0.0.0/8', '::1']"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +101,33 @@ def _is_encodings(value: object) -> bool:
     return _is_strings(value) and set(value) <= set(ENCODINGS)  # type: ignore[call-overload]
 
 
-def _setting(default: Any, valid: Callable[[object], bool], wants: str) -> Any:
-    return field(default=default, metadata={"valid": valid, "wants": wants})
+def _is_token(value: object) -> bool:
+    # What a header can carry behind "Bearer", and nothing that anybody sends by not sending anything.
+    return value is None or (isinstance(value, str) and re.fullmatch("[!-~]+", value) is not None)
+
+
+def _is_networks(value: object) -> bool:
+    return _is_strings(value) and all(map(_is_network, value))  # type: ignore[call-overload]
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_share(value: object) -> bool:
+    return value is None or (_is_seconds(value) and value <= 1)  # type: ignore[operator]
+
+
+def _is_folder(value: object) -> bool:
+    return value is None or (isinstance(value, (str, Path)) and Path(value).is_absolute())
+
+
+def _setting(default: Any, valid: Callable[[object], bool], wants: str, is_secret: bool = False) -> Any:
+    return field(default=default, metadata={"valid": valid, "wants": wants, "is_secret": is_secret})
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +156,10 @@ class Settings:
     slow_query_seconds: float = _setting(1.0, _is_slow, "seconds, 0.005 or more")
     # One counter for the site, or one for each host: who scrapes then sums.
     metrics_by_host: bool = _setting(False, _is_bool, "True or False")
+    metrics_token: str | None = _setting(None, _is_token, _BEARER, is_secret=True)
+    metrics_networks: tuple[str, ...] = _setting((), _is_networks, _NETWORKS)
+    ready_saturation: float | None = _setting(None, _is_share, "a share of the slots above 0, 1 at the most, or None")
+    state_folder: str | None = _setting(None, _is_folder, "an absolute path, or None")
     explain_analyze: bool = _setting(False, _is_bool, "True or False")
     explain_role: str | None = _setting(None, _is_alias, "the name of a database role, or None")
     response_time_header: bool = _setting(True, _is_bool, "True or False")
@@ -162,6 +197,8 @@ def _made(cls: type[T], raw: dict[str, Any]) -> T:
 
 
 def _frozen(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -183,7 +220,8 @@ def problems(raw: object, cls: type = Settings, name: str = NAME) -> Iterator[Pr
         elif "of" in known[key]:
             yield from problems(value, known[key]["of"], f"{name}[{key!r}]")
         elif not known[key]["valid"](value):
-            yield Problem(f"{name}[{key!r}] is {value!r}", f"It takes {known[key]['wants']}.")
+            shown = "no such secret" if known[key]["is_secret"] and value else repr(value)
+            yield Problem(f"{name}[{key!r}] is {shown}", f"It takes {known[key]['wants']}.")
 
 
 def _unknown(key: str, known: list[str], name: str) -> Problem:

@@ -7,7 +7,9 @@ The layout is that of HdrHistogram (G. Tene): integers below 64 have a bucket ea
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 
 from ..exceptions import DamagedPayload
 from . import columns, frame
@@ -38,6 +40,13 @@ def bucket_bounds(index: int) -> tuple[int, int]:
 
 
 BUCKETS = bucket_index(MAX_VALUE) + 1
+
+
+def last_bucket(limit: int) -> int:
+    """Return the bucket whose largest value lies nearest to `limit`: it is less than 1/64 (1.6 %) away."""
+    index = bucket_index(limit)
+    lowest, highest = bucket_bounds(index)
+    return index if highest - limit <= limit - (lowest - 1) else index - 1
 
 
 class Histogram:
@@ -129,6 +138,12 @@ class Histogram:
         # Near-constant data may sit at one edge: an unlimited interpolation would then be 3 % off.
         guess = min(max(guess, (1 - QUANTILE_ERROR) * highest), (1 + QUANTILE_ERROR) * lowest)
         return float(min(max(guess, self.min), self.max))
+
+    def cumulative(self, lasts: Sequence[int]) -> list[int]:
+        """Return how many values lie in the buckets up to each of `lasts`; exact, and never less after a merge."""
+        indexes = sorted(self.counts)
+        running = list(accumulate((self.counts[index] for index in indexes), initial=0))
+        return [running[bisect_right(indexes, last)] for last in lasts]
 
     def parts(self) -> frame.Parts:
         """Return what a frame packs."""

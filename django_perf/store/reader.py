@@ -99,6 +99,10 @@ class Sum:
             self._quantiles[key] = self.histogram().quantiles(key)
         return self._quantiles[key]
 
+    def cumulative(self, lasts: Sequence[int]) -> list[int]:
+        """Return how many values lie in the buckets up to each of `lasts`."""
+        return self.histogram().cumulative(lasts)
+
     def histogram(self) -> Histogram:
         """Return all values as one histogram."""
         return Histogram.merged((frame, index) for stack, index in self._parts for frame in stack.frames)

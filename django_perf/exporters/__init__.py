@@ -1,0 +1,1 @@
+"""Hand what was measured to other systems: Prometheus, which asks, and OpenTelemetry, which is told."""
