@@ -49,3 +49,7 @@ class Unexplainable(PerfError):
 
 class NotRecorded(PerfError):
     """Report that nothing of that name is in the store."""
+
+
+class UnsafeFolder(PerfError):
+    """Refuse a folder that is not this user's alone."""
