@@ -29,11 +29,17 @@ PURE = {
     "django_perf.db.plans.judgement",
     "django_perf.db.plans.plan",
     "django_perf.db.plans.preparing",
+    "django_perf.exporters.exported",
+    "django_perf.exporters.families",
+    "django_perf.exporters.kept",
     "django_perf.metrics",
     "django_perf.pool.options",
     "django_perf.pool.pool",
     "django_perf.pool.session",
     "django_perf.pool.sizing",
+    "django_perf.readiness.drain",
+    "django_perf.readiness.overload",
+    "django_perf.readiness.probe",
 }
 HEAVY = ("django", "redis", "psycopg2")
 IMPORT_ALONE = "import sys, {module}; print(*sorted(set({heavy!r}) & set(sys.modules)))"
