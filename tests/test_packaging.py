@@ -18,7 +18,7 @@ from tests.services import POSTGRES_WHEEL, REDIS_WHEEL
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE")
-EXTRAS = {"all", "compression", "demo", "dev", "postgres", "prometheus", "redis", "test"}
+EXTRAS = {"all", "compression", "demo", "dev", "otlp", "postgres", "prometheus", "redis", "test"}
 
 
 @pytest.fixture(scope="module")

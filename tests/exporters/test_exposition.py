@@ -45,9 +45,7 @@ def test_names_help_types_and_units_are_as_promtool_wants_them(filled, content_t
     for name, type_ in types.items():
         bare = name.removesuffix("_total")
         assert re.fullmatch(r"django_perf_[a-z][a-z_]*[a-z]", name)
-        assert not re.search(
-            r"_(count|sum|bucket|info|created)$|counter|gauge|histogram|_(ms|us|ns|mb)\b", bare
-        )
+        assert not re.search(r"_(count|sum|bucket|info|created)$|counter|gauge|histogram|_(ms|us|ns|mb)\b", bare)
         assert (bare != name) == (type_ == "counter" and content_type == TEXT)
         assert type_ in ("counter", "gauge", "histogram")
     for name, unit in re.findall(r"^# UNIT (\S+) (\S+)$", text, re.MULTILINE):
