@@ -62,13 +62,13 @@ class Site:
                 raise gunicorn.complaint(f"did not start within {READY_S} s")
             time.sleep(0.02)
 
-    def get(self, path: str) -> http.client.HTTPResponse:
+    def get(self, path: str, **headers: str) -> http.client.HTTPResponse:
         """Request a path on a connection of its own and read the answer; raises OSError when it breaks off."""
         connection = http.client.HTTPConnection(*self.address, timeout=30)
         try:
-            connection.request("GET", path, headers={"Connection": "close"})
+            connection.request("GET", path, headers={"Connection": "close", **headers})
             response = connection.getresponse()
-            response.read()
+            response.body = response.read()
         finally:
             connection.close()
         return response

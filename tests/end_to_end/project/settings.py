@@ -1,4 +1,7 @@
-"""Settings of the small site; DATABASE_URL, OWN_LIST and FLUSH_INTERVAL come from the environment."""
+"""Settings of the small site; DATABASE_URL, OWN_LIST and FLUSH_INTERVAL come from the environment.
+
+Its mark of a drain lies beside its own list.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,11 @@ MIDDLEWARE = [
 ]
 ROOT_URLCONF = "tests.end_to_end.project.urls"
 DATABASES = {"default": database_from_url(os.environ["DATABASE_URL"], Path("/nonexistent"))}
-DJANGO_PERF = {"FLUSH_INTERVAL": float(os.environ.get("FLUSH_INTERVAL", "1"))}
+DJANGO_PERF = {
+    "FLUSH_INTERVAL": float(os.environ.get("FLUSH_INTERVAL", "1")),
+    "METRICS_TOKEN": "a-token-of-the-tests",
+    "STATE_FOLDER": Path(os.environ["OWN_LIST"]).parent / "state",
+}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STATIC_URL = "static/"
 USE_TZ = True

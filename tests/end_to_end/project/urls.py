@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.staticfiles.views import serve
 from django.http import HttpResponse
-from django.urls import path
+from django.urls import include, path
 
 
 def fast(request):
@@ -33,6 +33,7 @@ urlpatterns = [
     path("broken", broken),
     path("slow/<int:milliseconds>", slow),
     path("people", people),
+    path("perf/", include("django_perf.urls")),
     path("admin/", admin.site.urls),
     path("static/<path:path>", serve, {"insecure": True}),
 ]
