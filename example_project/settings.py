@@ -6,6 +6,7 @@ SHOP_CACHE_TABLE  the table below the cache, made by `perfcache createtable`; ab
 SECRET_KEY     absent: a key that everybody knows
 SHOP_FAULTS    the planted faults to switch on, comma separated, or `all`
 SHOP_DEBUG     1 switches DEBUG on
+METRICS_TOKEN  who sends it may read /perf/metrics and the details of /perf/readyz; absent: nobody
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ TEMPLATES = [
 # A demo wants to see its figures move; a site with many workers keeps the default of 10 s.
 DJANGO_PERF = {
     "FLUSH_INTERVAL": 2.0,
+    "METRICS_TOKEN": os.environ.get("METRICS_TOKEN") or None,
     "COMPRESSION": {"MIN_SIZE": SHOP.compression_threshold, "DICTIONARIES": True},
 }
 

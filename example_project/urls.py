@@ -14,6 +14,7 @@ urlpatterns = [
     # A demo: Django's own file view, in Python and without caching headers, so that the admin has its styles under
     # gunicorn with DEBUG off. A real project runs collectstatic and serves the files from a web server or WhiteNoise.
     path("static/<path:path>", serve, {"insecure": True}),
+    # Dictionaries, /perf/metrics (with METRICS_TOKEN), /perf/healthz and /perf/readyz.
     path("perf/", include("django_perf.urls")),
     path("", include("example_project.shop.urls")),
 ]
