@@ -13,6 +13,7 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST
 
 from .dashboard import views
+from .dashboard.actions import MANAGE
 from .dashboard.models import Performance
 from .dashboard.pages import VIEWS
 
@@ -29,7 +30,7 @@ class PerformanceAdmin(_Base):
     """Route to the pages; there is nothing to add, change or delete."""
 
     def get_urls(self) -> list[URLPattern]:
-        """Return the pages instead of a change list, and the one action."""
+        """Return the pages instead of a change list, and what can be done on them."""
         return [
             *(path(view.path, self._guarded(partial(views.show, view=view)), name=view.url_name) for view in VIEWS),
             path(
@@ -37,6 +38,7 @@ class PerformanceAdmin(_Base):
                 self._guarded(require_POST(views.explain), views.EXPLAIN),
                 name="django_perf_performance_explain",
             ),
+            path("act/", self._guarded(require_POST(views.act), MANAGE), name="django_perf_performance_act"),
         ]
 
     def _guarded(self, view: Answer, permission: str | None = None) -> Callable[[HttpRequest], HttpResponse]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.apps import AppConfig
@@ -44,7 +46,7 @@ class PerfConfig(AppConfig):
         from .requests import rendering
         from .requests.folding import fold
         from .requests.measure import note_exception
-        from .store import alias, housekeeping, writer
+        from .store import alias, housekeeping, orders, writer
 
         alias.install()
         connection_created.connect(instrument.install, dispatch_uid="django_perf.db")
@@ -55,7 +57,15 @@ class PerfConfig(AppConfig):
         recorder.expand, recorder.enabled = fold, settings.record_commands
         Sampler(recorder.busy_seconds, settings.worker_slots).publish(recorder)
         chore = housekeeping.Housekeeper()
-        self.flusher = Flusher(recorder, writer.write, interval=settings.flush_interval, chore=chore)
+        sink = partial(writer.write, behind=orders.Follower({"retire": _retire}))
+        self.flusher = Flusher(recorder, sink, interval=settings.flush_interval, chore=chore)
         recorder.gauge(PROCESS, "fold_us", recorder.fold_us)
         recorder.gauge(PROCESS, "flush_ms", lambda: self.flusher.took_ms)
         recorder.gauge(PROCESS, "housekeeping_ms", chore.took_ms)
+
+
+def _retire(alias: str) -> None:
+    """Have the pools of an alias close what they have, as it comes back; without psycopg2 there are none."""
+    engine = sys.modules.get("django_perf.pool.postgresql.base")
+    if engine is not None:
+        engine.DatabaseWrapper.evict_pools(alias)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from .compression.models import CompressionDictionary
 from .dashboard.models import Performance
-from .store.models import Delta, Lease, Mark, Process, Rollup, Sample, Series, Total
+from .store.models import Delta, Lease, Mark, Order, Process, Rollup, Sample, Series, Total
 
 __all__ = [
     "CompressionDictionary",
     "Delta",
     "Lease",
     "Mark",
+    "Order",
     "Performance",
     "Process",
     "Rollup",

@@ -98,7 +98,8 @@ class Note:
 class Page:
     """Hold all that a template shows; `own` is what only the template of this page knows.
 
-    `marks` are (seconds since 1970, text) of the time of the charts, `latest_mark` the last there is.
+    `marks` are (seconds since 1970, text) of the time of the charts, `latest_mark` the last there is. `targets` are
+    what the actions of the page, if it has any, can be done to.
     """
 
     window: Window
@@ -110,6 +111,7 @@ class Page:
     own: dict[str, Any] = field(default_factory=dict)
     marks: Sequence[tuple[float, str]] = ()
     latest_mark: Mark | None = None
+    targets: list[str] = field(default_factory=list)
 
 
 def notes(texts: Sequence[str]) -> list[Note]:

@@ -6,9 +6,10 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.db import Error as DatabaseError
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -23,6 +24,8 @@ from ..reports.window import COMPARISONS, PRESETS, window_of
 from ..requests.measure import ignore_request
 from ..store.alias import store_alias
 from ..store.reader import Snapshot, consistent
+from . import actions
+from .actions import ACTIONS
 from .charts import HEIGHT, SPARK, WIDTH
 from .page import Asked, Page, charted
 from .pages import BY_NAME, VIEWS, View
@@ -87,6 +90,22 @@ def explain(request: HttpRequest, site: AdminSite) -> HttpResponse:
     return TemplateResponse(request, "django_perf/explain.html", {**context, **_plan(found)})
 
 
+def act(request: HttpRequest, site: AdminSite) -> HttpResponse:
+    """Do what was posted, and go back to the page that it was posted from."""
+    ignore_request()
+    given = request.POST
+    action = ACTIONS.get(given.get("action", ""))
+    if action is None or given.get("is_sure") != "1":
+        return HttpResponseBadRequest("an action that exists, and is_sure=1, are needed", content_type="text/plain")
+    try:
+        messages.success(request, actions.act(request, action, given.get("target", ""), given.get("text", "")))
+    except DatabaseError as error:
+        messages.error(request, _unreadable(error))
+    except PerfError as error:
+        messages.error(request, clean(str(error), 500))
+    return HttpResponseRedirect(address(action.page, **_range(given)))
+
+
 def _plan(found: Explained | None) -> dict[str, Any]:
     if found is None:
         return {}
@@ -115,6 +134,7 @@ def _render(
         "page": page,
         "trouble": trouble,
         "is_explainable": view.name == "query" and request.user.has_perm(EXPLAIN),
+        "actions": actions.offered(view.name, page.targets) if page and request.user.has_perm(actions.MANAGE) else [],
     }
     # Without a page its own parts are missing too, and there is only what went wrong to be shown.
     template = view.template if page is not None else "page"

@@ -44,6 +44,7 @@ CHANGES = Report[Change](
     name="changes",
     title="Changes against the time before",
     order="added_ms",
+    empty=f"No endpoint had {LEAST_REQUESTS} requests in both times.",
     rows=changes,
     columns=(
         Column("name", "Endpoint", "text", lambda row: row.now.route, link="endpoint"),

@@ -28,6 +28,7 @@ def _failures(snapshot: Snapshot, window: Window) -> list[Failure]:
 EXCEPTIONS = Report[Failure](
     name="exceptions",
     title="Exceptions",
+    empty="No request has raised an exception in this time.",
     order="count",
     rows=_failures,
     columns=(

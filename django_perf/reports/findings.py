@@ -67,6 +67,7 @@ def _totals(snapshot: Snapshot, window: Window, rows: Sequence[Finding]) -> Mapp
 FINDINGS = Report[Finding](
     name="findings",
     title="Findings in queries",
+    empty="Nothing is wrong with the queries of this time.",
     order="total_ms",
     rows=findings,
     enrich=_enrich,

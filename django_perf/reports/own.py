@@ -42,6 +42,7 @@ LOSSES = Report[Loss](
     name="losses",
     title="Losses",
     order="count",
+    empty="Nothing was lost.",
     rows=_losses,
     columns=(
         Column("detail", "What was lost, or what failed", "text", lambda row: row.detail),

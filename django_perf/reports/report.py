@@ -49,6 +49,7 @@ class Table:
     found: int
     links: dict[str, str] = field(default_factory=dict)
     offset: int = 0
+    empty: str = ""
 
     @property
     def end(self) -> int:
@@ -62,7 +63,7 @@ class Report(Generic[Row]):
 
     `enrich` completes rows with what is too dear to read for those that the limit cuts off. Quantiles are worked out
     for the rows that are shown only, unless the order asks for them. `is_live` marks one that asks the monitored
-    databases themselves: it is answered only where it is named.
+    databases themselves: it is answered only where it is named. `empty` says what it means that there are no rows.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Report(Generic[Row]):
     rows: Callable[[Snapshot, Window], list[Row]]
     enrich: Callable[[Snapshot, Window, list[Row]], None] | None = None
     is_live: bool = False
+    empty: str = "Nothing was measured in this time."
     totals: Callable[[Snapshot, Window, list[Row]], Mapping[str, Value]] = lambda snapshot, window, rows: {}
 
     def column(self, name: str) -> Column[Row]:
@@ -116,6 +118,7 @@ class Report(Generic[Row]):
             found=len(rows),
             links={one.name: one.link for one in self.columns if one.link},
             offset=offset,
+            empty=self.empty,
         )
 
     def _matching(self, rows: list[Row], text: str) -> list[Row]:

@@ -85,6 +85,14 @@ class Mark(models.Model):
         indexes = [models.Index(fields=["at"], name="django_perf_mark_at")]
 
 
+class Order(models.Model):
+    """Tell all processes to do `what` to `target`; each follows at its next flush."""
+
+    at = models.FloatField(help_text="Seconds since 1970.")
+    what = models.CharField(max_length=32)
+    target = models.CharField(max_length=64)
+
+
 class Sample(models.Model):
     """Keep a real example of what a series counts, for some days: `doc` is a timeline without any value from outside.
 

@@ -10,9 +10,9 @@ from django.db.models import Min
 
 from ..metrics.catalog import KINDS
 from ..metrics.flusher import GIVE_UP_S
-from . import samples
+from . import orders, samples
 from .lease import NAME
-from .models import Delta, Lease, Mark, Process, Rollup, Series
+from .models import Delta, Lease, Mark, Order, Process, Rollup, Series
 from .tiers import DAY, TIERS
 from .totals import forget_hosts
 
@@ -34,6 +34,7 @@ def expire(alias: str, now: float | None = None) -> int:
     deleted += _delete_chunks(alias, old)
     deleted += _delete_chunks(alias, Process.objects.using(alias).filter(last_seen__lt=now - _PROCESS_KEEP_S))
     deleted += forget_hosts(alias)
+    deleted += _delete_chunks(alias, Order.objects.using(alias).filter(at__lt=now - orders.KEEP_S))
     deleted += _delete_chunks(alias, Mark.objects.using(alias).filter(at__lt=(minute - TIERS[-1].keep) * 60))
     unnamed = Series.objects.using(alias).filter(last_seen__lt=minute - TIERS[-1].keep - DAY)
     return deleted + _delete_chunks(alias, unnamed.exclude(kind__in=_FOR_EVER))

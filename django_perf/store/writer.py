@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from django.db import DataError, IntegrityError, connections, transaction
@@ -19,8 +19,8 @@ from .series import chunked
 _ROWS_AT_ONCE = 80
 
 
-def write(batch: Batch) -> None:
-    """Insert `batch` into the delta log; the sink of the flusher.
+def write(batch: Batch, behind: Callable[[str], None] | None = None) -> None:
+    """Insert `batch` into the delta log; the sink of the flusher. `behind` is called with the alias afterwards.
 
     Raises what the database raises: the flusher counts it, keeps the batch and tries again. A batch that is already
     there is a success: its COMMIT had been lost on the way back. Runs in a thread of its own, on a connection of its
@@ -37,6 +37,16 @@ def write(batch: Batch) -> None:
         except IntegrityError:
             if not Delta.objects.using(alias).filter(flush_id=batch.id).exists():
                 raise
+        if behind is not None and not batch.final:
+            _do(behind, alias)
+
+
+def _do(behind: Callable[[str], None], alias: str) -> None:
+    """Do what is to be done on the same connection; where it fails, the flush has succeeded all the same."""
+    try:
+        behind(alias)
+    except Exception as error:
+        recorder.lost("error", f"behind a flush: {type(error).__name__}")
 
 
 @contextmanager

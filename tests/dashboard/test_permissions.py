@@ -30,19 +30,27 @@ PEOPLE = {
     "explainer": {"is_staff": True, "permissions": ["explain_queries"]},
     "both": {"is_staff": True, "permissions": ["view_performance", "explain_queries"]},
     "superuser": {"is_staff": True, "is_superuser": True},
+    "manager": {"is_staff": True, "permissions": ["view_performance", "manage_performance"]},
 }
 # What the people of the table above get: to log in, refused, wrong method, or the page.
 SEEN = {
-    "GET": (302, 302, 403, 200, 403, 200, 200),
-    "POST with a token": (302, 302, 403, 200, 403, 200, 200),
-    "POST without": (403, 403, 403, 403, 403, 403, 403),
+    "GET": (302, 302, 403, 200, 403, 200, 200, 200),
+    "POST with a token": (302, 302, 403, 200, 403, 200, 200, 200),
+    "POST without": (403, 403, 403, 403, 403, 403, 403, 403),
 }
 DONE = {
-    "GET": (302, 302, 403, 403, 403, 405, 405),
-    "POST with a token": (302, 302, 403, 403, 403, 200, 200),
-    "POST without": (403, 403, 403, 403, 403, 403, 403),
+    "GET": (302, 302, 403, 403, 403, 405, 405, 403),
+    "POST with a token": (302, 302, 403, 403, 403, 200, 200, 403),
+    "POST without": (403, 403, 403, 403, 403, 403, 403, 403),
+}
+# An action that does not exist is a bad request, to those who may ask for one.
+MANAGED = {
+    "GET": (302, 302, 403, 403, 403, 403, 405, 405),
+    "POST with a token": (302, 302, 403, 403, 403, 403, 400, 400),
+    "POST without": (403, 403, 403, 403, 403, 403, 403, 403),
 }
 EXPECTED = {
+    "act": MANAGED,
     "overview": SEEN,
     "endpoint": SEEN,
     "requests": SEEN,
@@ -65,7 +73,7 @@ TOKEN = "t" * 32
 def test_the_table_has_a_line_for_every_address():
     urls = admin.site.get_model_admin(Performance).get_urls()
     assert {str(url.pattern) for url in urls} == {"" if name == "overview" else f"{name}/" for name in EXPECTED}
-    assert ADDRESSES.keys() == EXPECTED.keys() - {"explain"}
+    assert ADDRESSES.keys() == EXPECTED.keys() - {"explain", "act"}
 
 
 @pytest.fixture
@@ -84,7 +92,7 @@ def enter(client_of):
 @pytest.mark.parametrize("name", EXPECTED)
 def test_everybody_gets_what_the_table_says(enter, fill, name, position, who):
     fill()
-    client, address = enter(**(PEOPLE[who] or {})), ADDRESSES.get(name, EXPLAIN)
+    client, address = enter(**(PEOPLE[who] or {})), ADDRESSES.get(name, f"{OVERVIEW}{name}/")
     about = fill.about.get(name, {})
     answers = {"GET": client.get(address, about), "POST without": client.post(f"{address}?{urlencode(about)}", about)}
     client.cookies["csrftoken"] = TOKEN

@@ -44,7 +44,8 @@ def cache(snapshot: Snapshot, asked: Asked) -> Page:
     cards.append(Card("In memory now", text_of(fleet.totals["bytes"], "bytes"), held, "calm"))
     charts = _cache_charts(snapshot, charted(window))
     said = notes(texts if fleet.rows else [_NO_CACHE])
-    return Page(window, health(snapshot, window), cards, charts, tables, said)
+    targets = [str(row["alias"]) for row in fleet.rows]
+    return Page(window, health(snapshot, window), cards, charts, tables, said, targets=targets)
 
 
 def _cache_figures(snapshot: Snapshot, window: Window) -> list[float | None]:

@@ -20,7 +20,7 @@ def own(snapshot: Snapshot, asked: Asked) -> Page:
     work = [
         Card(label, text_of(known[gauge].us(known[gauge].sum.mean), "us") if gauge in known else "–", text, "calm")
         for gauge, label, text in (
-            ("fold_us", "Work behind a request", "on average"),
+            ("fold_us", "After a request", "on average"),
             ("flush_ms", "A flush", "in a thread of its own"),
             ("housekeeping_ms", "Housekeeping", "once a minute"),
         )
@@ -32,7 +32,7 @@ def own(snapshot: Snapshot, asked: Asked) -> Page:
         Card("Store", text_of(size, "bytes"), "on all tiers", "calm"),
     ]
     tables = asked.tables(snapshot, {LOSSES: 50, OWN_COSTS: 50, STORE: 50})
-    return Page(window, state, cards, tables=tables, notes=notes(_overflow(snapshot, asked)))
+    return Page(window, state, cards, tables=tables, notes=notes(_overflow(snapshot, asked)), targets=[""])
 
 
 def _overflow(snapshot: Snapshot, asked: Asked) -> list[str]:

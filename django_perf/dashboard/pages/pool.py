@@ -26,7 +26,8 @@ def pool(snapshot: Snapshot, asked: Asked) -> Page:
     now = f"{text_of(fleet.totals['in_use'], 'count')} of {text_of(fleet.totals['max_size'], 'count')}"
     cards.append(Card("In use now", now, f"{text_of(fleet.totals['waiting'], 'count')} waiting", "calm"))
     charts = _pool_charts(snapshot, charted(window))
-    return Page(window, health(snapshot, window), cards, charts, [fleet, processes], notes(texts))
+    targets = [str(row["alias"]) for row in fleet.rows]
+    return Page(window, health(snapshot, window), cards, charts, [fleet, processes], notes(texts), targets=targets)
 
 
 def _pool_figures(snapshot: Snapshot, window: Window) -> list[float | None]:

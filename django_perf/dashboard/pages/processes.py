@@ -31,7 +31,7 @@ def processes(snapshot: Snapshot, asked: Asked) -> Page:
     busy = [float(level) for one in running if isinstance(level := one.level("saturation"), float)]
     rss = sum(one.levels.get("rss_bytes", 0.0) for one in running)
     cards = [
-        Card("Running", text_of(len(running), "count"), f"on {len({one.host for one in running})} hosts", "calm"),
+        Card("Running", text_of(len(running), "count"), f"hosts: {len({one.host for one in running})}", "calm"),
         Card("Vanished", text_of(lost, "count"), "without a goodbye", "bad" if lost else "calm"),
         Card("Busiest", text_of(max(busy, default=None), "ratio"), "of its slots", "calm"),
         Card("Memory", text_of(rss, "bytes"), "all together", "calm"),

@@ -184,6 +184,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         driver.pool = pool
         return pool
 
+    @classmethod
+    def evict_pools(cls, alias: str) -> None:
+        """Have the pools of an alias in this process replace every connection, as it comes back."""
+        with cls._pools_lock:
+            own = [pool for key, pool in cls._pools.items() if key[1] == alias]
+        for pool in own:
+            pool.evict()
+
     def close_pool(self) -> None:
         """Close all pools of this alias: a database that others still hold cannot be dropped."""
         with self._pools_lock:
