@@ -7,6 +7,7 @@ from django_perf.metrics.names import clean
 from django_perf.metrics.recorder import recorder
 from django_perf.metrics.statement import Shape
 from django_perf.metrics.trace import Trace
+from django_perf.reports.marks import set_mark
 from django_perf.requests import remarkable
 from django_perf.store import samples
 from django_perf.store.models import Sample
@@ -67,6 +68,8 @@ class Fill:
         ):
             self._store((kind, *labels), *us, **counters)
         self._keep_samples((clean(name), "GET"), statement, name)
+        if name.strip():
+            set_mark("default", name)
         id_ = {"id": shape_id(*statement)}
         example = {"id": Sample.objects.latest("id").pk}
         self.about = {"endpoint": {"route": name, "method": "GET"}, "query": id_, "explain": id_, "sample": example}

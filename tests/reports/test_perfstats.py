@@ -94,7 +94,7 @@ def test_json_has_the_documented_keys(shop):
     found = json.loads(perf("--format", "json"))
     assert set(found) == {"generated_at", "since", "until", "reports", "health"}
     assert set(found["reports"]) == {
-        *("requests", "exceptions", "samples", "blocks", "process"),
+        *("requests", "changes", "marks", "losses", "own_costs", "exceptions", "samples", "blocks", "process"),
         *("queries", "query_errors", "findings", "lines", "transactions"),
         *("pool", "pool_processes", "cache", "cache_keys", "cache_processes"),
         *("compression", "compression_outcomes"),
