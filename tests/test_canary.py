@@ -22,7 +22,7 @@ from django.db import DatabaseError, connection, connections, transaction
 from django.http import HttpResponse
 from django.template import engines
 from django.test import Client
-from django.urls import path
+from django.urls import include, path
 
 from django_perf.advisor.report import REPORTS
 from django_perf.dashboard.pages import VIEWS
@@ -95,13 +95,19 @@ def broken(request, token):
         raise LookupError(f"{SECRETS['exception']} {token} {request.body!r}") from error
 
 
-urlpatterns = [path("orders/<str:token>", orders), path("broken/<str:token>", broken), path("admin/", admin.site.urls)]
+urlpatterns = [
+    path("orders/<str:token>", orders),
+    path("broken/<str:token>", broken),
+    path("admin/", admin.site.urls),
+    path("perf/", include("django_perf.urls")),
+]
+TOKEN = "a-token-of-the-machines-that-scrape"
 
 
 @pytest.fixture(autouse=True)
 def _site(settings, caplog):
     settings.ROOT_URLCONF = __name__
-    settings.DJANGO_PERF = {"SLOW_QUERY_SECONDS": 0.005, "SLOW_REQUEST_SECONDS": 0.001}
+    settings.DJANGO_PERF = {"SLOW_QUERY_SECONDS": 0.005, "SLOW_REQUEST_SECONDS": 0.001, "METRICS_TOKEN": TOKEN}
     caplog.set_level(logging.DEBUG, "django_perf")
     recorder.enabled = True
     User.objects.create(username="someone", email=EMAIL, last_name=SECRETS["many"])
@@ -224,6 +230,15 @@ def test_no_page_shows_a_secret(visited, other_session):
         assert_clean(f"page {name}", response.content.decode())
         seen.add(name)
     assert seen == {*(view.name for view in VIEWS), "explain"}
+
+
+@pytest.mark.parametrize("address", ["metrics", "readyz"])
+def test_no_metric_and_no_probe_holds_a_secret(visited, address):
+    response = Client().get(f"/perf/{address}", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert response.status_code == 200
+    text = response.content.decode()
+    assert "orders/<str:token>" in text or address == "readyz"
+    assert_clean(address, text)
 
 
 def test_no_output_of_the_command_holds_a_secret(visited, other_session):
