@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from functools import cache
 
 import pytest
@@ -33,15 +34,22 @@ PAGES = {
     "sample": f"{OVERVIEW}sample/?id=1&since=1h",
     "database": f"{OVERVIEW}database/?since=1h",
     "advice": f"{OVERVIEW}advice/?since=1h",
+    "requests": f"{OVERVIEW}requests/?since=1h&text=pro",
+    "exceptions": f"{OVERVIEW}exceptions/?since=1h&against=yesterday",
+    "processes": f"{OVERVIEW}processes/?since=1h",
+    "health": f"{OVERVIEW}health/?since=1h",
     # A click away: it is the answer to a form.
     "plan": f"{OVERVIEW}query/?id={PLANNED_ID}&since=1h",
 }
 PATIENCE_S = 20
 # The lines of both charts, of those that have some; tables that are there at once or with the worker's next flush.
 LINES = {"overview": 5, "endpoint": 5, "pool": 6, "cache": 7, "compression": 3, "queries": 2, "query": 5}
-TABLES = {"sample": 1, "advice": 0, "plan": 0}
+LINES |= {"requests": 5, "exceptions": 1, "processes": 8}
+CHARTS = {"exceptions": 1, "processes": 4}
+TABLES = {"sample": 1, "advice": 0, "plan": 0, "requests": 1, "exceptions": 1, "processes": 1}
 # What a page without charts has instead.
 OWN = {"sample": ".perf-bar rect", "database": ".perf-card", "advice": ".perf-note.perf-high", "plan": ".perf-note pre"}
+OWN |= {"health": ".perf-card"}
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +60,8 @@ def site(template_database, tmp_path_factory):
         served.manage("createsuperuser", "--noinput", **LOGIN)
         served.run("history")
         served.run("feature_history")
+        ten_minutes_ago = datetime.now(UTC) - timedelta(minutes=10)
+        served.manage("perfmark", "v2.3", "--at", ten_minutes_ago.isoformat())
         with served.running("--workers=1", "--threads=4"):
             yield served
 
@@ -129,7 +139,7 @@ EVERY_PAGE = pytest.mark.parametrize("name", PAGES)
 @EVERY_LOOK
 def test_a_page_draws_its_charts_fits_its_screen_and_has_no_accessibility_fault(look, name, style):
     page = look(name, style)
-    assert page.locator(".perf-plot canvas").count() == (2 if name in LINES else 0)
+    assert page.locator(".perf-plot canvas").count() == (CHARTS.get(name, 2) if name in LINES else 0)
     assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
     assert find_accessibility_faults(page) == []
 
@@ -137,7 +147,8 @@ def test_a_page_draws_its_charts_fits_its_screen_and_has_no_accessibility_fault(
 @EVERY_PAGE
 def test_without_javascript_tables_and_lines_are_there(opened, name):
     page = opened(name, java_script_enabled=False)
-    assert page.locator(".perf-plot svg path").count() == LINES.get(name, 0)
+    assert page.locator(".perf-plot svg path:not(.perf-moment)").count() == LINES.get(name, 0)
+    assert page.locator(".perf-plot svg path.perf-moment").count() == (CHARTS.get(name, 2) if name in LINES else 0)
     assert page.locator(".perf-plot svg" if name in LINES else OWN[name]).first.is_visible()
     # The worker's own row is there while its last flush is fresh, which on a starved machine it may not be just now.
     deadline, tables = time.monotonic() + PATIENCE_S, TABLES.get(name, 2)
@@ -189,7 +200,7 @@ def test_the_bars_of_a_timeline_lie_inside_of_its_last_column(opened, style):
 def test_a_click_on_a_column_sorts_by_it(opened):
     page = opened("overview")
     page.click("#table-requests >> xpath=../descendant::a[text()='p95']")
-    assert page.locator("th [aria-current=true]").inner_text() == "p95"
+    assert page.locator("th[aria-sort] a").inner_text() == "p95"
     assert page.locator(".perf tbody th").first.inner_text() == "checkout/<str:token>/confirm"
 
 

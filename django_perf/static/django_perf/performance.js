@@ -60,6 +60,7 @@
     ctx.save();
     ctx.strokeStyle = css("--body-quiet-color");
     ctx.fillStyle = css("--body-quiet-color");
+    ctx.textAlign = "left";
     ctx.setLineDash([4, 4]);
     for (const [at, text] of script ? JSON.parse(script.textContent) : []) {
       const x = plot.valToPos(at, "x", true);

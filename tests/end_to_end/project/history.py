@@ -25,6 +25,7 @@ ROUTES = {
     "(unresolved)": 2,
 }
 COLUMNS = ", ".join(f'"shop_product"."{name}"' for name in ("id", "name", "price", "stock", "category_id", "created"))
+LEVELS = {"rss_bytes": 84_000_000.0, "cpu_percent": 31.5, "threads": 6.0, "saturation": 0.42}
 STATEMENTS = (
     f'SELECT {COLUMNS} FROM "shop_product" WHERE "shop_product"."category_id" = ? LIMIT ?',
     'SELECT COUNT(*) AS "__count" FROM "shop_product"',
@@ -45,6 +46,9 @@ def minute_of_traffic(chance: random.Random) -> Table:
             add(table, ("endpoint_query", route, "GET", "default", sql), [time // 4 for time in times], [errors])
         if errors:
             add(table, ("exception", route, "GET", "ConnectionResetError"), [1], [])
+    for name, level in LEVELS.items():
+        hundredths = [int(level * chance.uniform(80, 120)) for _ in range(6)]
+        add(table, ("process", name, "web-1"), hundredths, [])
     return table
 
 
@@ -56,11 +60,10 @@ def add(table: Table, key: Key, values: list[int], counters: list[int]) -> None:
 def main() -> None:
     """Write; the minute that runs is left to the site itself."""
     chance, now = random.Random(1), int(time.time()) // 60
-    levels = {"rss_bytes": 84_000_000.0, "cpu_percent": 31.5, "threads": 6.0, "saturation": 0.42}
     for minute in range(now - MINUTES, now):
         tables = {} if 40 <= now - minute < 45 else {minute: minute_of_traffic(chance)}  # five minutes of silence
         origin = Origin("web-1", 1000, (now - MINUTES) * 60.0)
-        Delta.objects.bulk_create(_rows(Batch(origin, (minute + 1) * 60.0, tables, levels, final=minute == now - 1)))
+        Delta.objects.bulk_create(_rows(Batch(origin, (minute + 1) * 60.0, tables, LEVELS, final=minute == now - 1)))
 
 
 if __name__ == "__main__":
