@@ -30,6 +30,7 @@ def _site(settings, transactional_db):
     logging.disable(logging.NOTSET)
 
 
+@pytest.mark.timeout(400)
 def test_no_fault_and_no_delay_of_any_function_changes_a_response():
     targets = faults.find_targets()
     result = run(targets, HANG_S)

@@ -86,6 +86,7 @@ def test_a_host_on_sqlite_gets_a_file_of_its_own_for_the_store(tmp_path):
             "delta",
             "lease",
             "mark",
+            "order",
             "process",
             "rollup",
             "sample",
