@@ -72,7 +72,7 @@ def test_a_tier_is_deleted_a_few_buckets_at_a_time(alias):
 def test_empty_kinds_cost_one_look_each(alias):
     with CaptureQueriesContext(connections[alias]) as captured:
         expire_at(alias, MIDNIGHT)
-    # For each tier and kind its oldest bucket; the lease; flushes, processes, hosts, orders, marks, series; samples by 3.
+    # For each tier and kind its oldest bucket; lease, flushes, processes, hosts, orders, marks, series; samples by 3.
     assert len(captured) == 4 * len(KINDS) + 7 + 3
 
 
