@@ -11,8 +11,6 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.cache import caches
 from django.http import HttpRequest
 
-from ..cache.invalidation import invalidate
-from ..cache.multilevel import MultiLevelCache
 from ..exceptions import PerfError
 from ..metrics.names import clean
 from ..metrics.recorder import recorder
@@ -44,20 +42,23 @@ class Action:
     asks: str = ""
 
 
-def _cache(alias: str) -> MultiLevelCache:
-    cache = caches[alias] if alias in settings.CACHES else None
-    if not isinstance(cache, MultiLevelCache):
+def _check_cache(alias: str) -> None:
+    """Refuse a cache of another kind; ours needs an extra, so nothing of it is imported before one is there."""
+    is_ours = alias in settings.CACHES and type(caches[alias]).__module__ == "django_perf.cache.multilevel"
+    if not is_ours:
         raise Refused(f"there is no cache {clean(alias)!r} of django_perf")
-    return cache
 
 
 def _clear_cache(alias: str, text: str) -> str:
-    _cache(alias).clear()
+    _check_cache(alias)
+    caches[alias].clear()
     return f"cache {alias}: cleared"
 
 
 def _invalidate(alias: str, text: str) -> str:
-    _cache(alias)
+    _check_cache(alias)
+    from ..cache.invalidation import invalidate
+
     tag = text.strip()
     if not 0 < len(tag) <= _MOST_TAG:
         raise Refused(f"a tag has 1 to {_MOST_TAG} characters")
