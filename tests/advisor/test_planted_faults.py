@@ -11,6 +11,7 @@ from django.test import Client
 from django_perf.advisor import rules
 from django_perf.advisor.advice import HIGH, MEDIUM, Advice, in_order
 from django_perf.advisor.report import advise
+from django_perf.advisor.rules import sql
 from django_perf.metrics.recorder import recorder
 from django_perf.reports.window import last
 from django_perf.store.models import Delta
@@ -62,60 +63,60 @@ def is_silent(rule, *paths):
 
 
 def test_one_query_for_each_row(goods):
-    (advice,) = said(rules.n_plus_one, "/n-plus-one")
+    (advice,) = said(sql.n_plus_one, "/n-plus-one")
     line = faults.n_plus_one.__wrapped__.__code__.co_firstlineno
     assert advice.evidence.startswith("GET n-plus-one sends one query 50 times a request, ")
     assert f"at shop/faults.py:{line + 5} in n_plus_one" in advice.evidence
     assert advice.remedy == 'select_related("product") where Review is read'
     assert advice.page == "query"
-    assert is_silent(rules.n_plus_one, "/n-plus-one?n=3", "/products")
+    assert is_silent(sql.n_plus_one, "/n-plus-one?n=3", "/products")
 
 
 def test_a_result_that_grows_with_the_table(goods):
     below = goods[-1].pk
-    (advice,) = said(rules.unbounded_result, f"/unbounded?below={below}")
+    (advice,) = said(sql.unbounded_result, f"/unbounded?below={below}")
     assert advice.evidence.startswith("GET unbounded fetches 1,200 rows a request without a limit, at shop/faults.py:")
-    assert is_silent(rules.unbounded_result, f"/unbounded?below={goods[500].pk}", "/products?per_page=100")
+    assert is_silent(sql.unbounded_result, f"/unbounded?below={goods[500].pk}", "/products?per_page=100")
 
 
 def test_a_transaction_that_waits_for_something_else(goods):
-    (advice,) = said(rules.open_transaction, "/held-transaction")
+    (advice,) = said(sql.open_transaction, "/held-transaction")
     assert advice.evidence.startswith("GET held-transaction holds a transaction open for ")
     assert "in held_transaction" in advice.evidence
     assert (advice.severity, advice.page) == (HIGH, "endpoint")
-    assert is_silent(rules.open_transaction, "/held-transaction?ms=0")
+    assert is_silent(sql.open_transaction, "/held-transaction?ms=0")
 
 
 def test_a_slow_query_on_which_the_time_goes(goods):
-    (advice,) = said(rules.slow_query, "/slow-sql?s=0.2", "/products")
+    (advice,) = said(sql.slow_query, "/slow-sql?s=0.2", "/products")
     assert "1 calls, 2" in advice.evidence
     assert "SELECT pg_sleep(?)" in advice.evidence
     assert advice.remedy.startswith("see its plan: manage.py perfexplain ")
-    assert is_silent(rules.slow_query, "/slow-sql?s=0", "/products")
+    assert is_silent(sql.slow_query, "/slow-sql?s=0", "/products")
 
 
 def test_an_endpoint_that_sends_very_many_queries(goods):
-    (advice,) = said(rules.chatty_endpoint, "/chatty")
+    (advice,) = said(sql.chatty_endpoint, "/chatty")
     assert advice.evidence.startswith("GET chatty sends 40 queries a request, ")
     assert (advice.severity, advice.params) == (MEDIUM, {"route": "chatty", "method": "GET"})
-    assert is_silent(rules.chatty_endpoint, "/chatty?n=20", "/products")
+    assert is_silent(sql.chatty_endpoint, "/chatty?n=20", "/products")
 
 
 def test_the_same_question_again_and_again(goods):
     Review.objects.update(product=goods[0])
     recorder.drain()
-    (advice,) = said(rules.duplicate_query, "/n-plus-one")
+    (advice,) = said(sql.duplicate_query, "/n-plus-one")
     assert "asks the very same again 49 times a request" in advice.evidence
-    assert is_silent(rules.duplicate_query, "/products")
+    assert is_silent(sql.duplicate_query, "/products")
 
 
 def test_an_index_that_is_missing_in_the_database(goods):
-    assert is_silent(rules.database)
+    assert is_silent(sql.database)
     with connections["default"].cursor() as cursor:
         cursor.execute("DROP INDEX product_images_in_order")
         cursor.execute("ANALYZE product_images")
     try:
-        (advice,) = said(rules.database)
+        (advice,) = said(sql.database)
         assert (advice.severity, advice.rule, advice.page) == (HIGH, "missing_index", "database")
         assert advice.evidence.startswith("default: missing index, product_images (product_id): foreign key")
         assert advice.remedy.startswith("CREATE INDEX CONCURRENTLY")

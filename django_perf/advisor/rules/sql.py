@@ -1,24 +1,23 @@
-"""Judge what was measured: each rule is one function over the rows of a report."""
+"""Judge statements and transactions: what the requests found in them, what they cost, what the databases say."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from ..db import findings as found
-from ..db.fingerprint import shape_id
-from ..db.health import checks
-from ..metrics.catalog import FINDING
-from ..reports.database import vitals
-from ..reports.findings import Finding, findings
-from ..reports.queries import statements
-from ..reports.requests import endpoint_totals, endpoints
-from ..reports.text import short_sql
-from ..reports.window import Window
-from ..store.reader import Snapshot
-from .advice import HIGH, LOW, MEDIUM, Advice
-
-Rule = Callable[[Snapshot, Window], Iterator[Advice]]
+from ...db import findings as found
+from ...db.fingerprint import shape_id
+from ...db.health import checks
+from ...metrics.catalog import FINDING
+from ...reports.database import vitals
+from ...reports.findings import Finding, findings
+from ...reports.queries import statements
+from ...reports.requests import endpoint_totals, endpoints
+from ...reports.text import short_sql
+from ...reports.window import Window
+from ...store.reader import Snapshot
+from ..advice import HIGH, LOW, MEDIUM, Advice
+from .reading import once
 
 # Of the time of an endpoint, or of all databases.
 _MUCH, _MOST = 0.1, 0.3
@@ -73,7 +72,7 @@ def duplicate_query(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
 
 def slow_query(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     """Find slow statements on which much of the time of all databases is spent."""
-    rows = statements(snapshot, window)
+    rows = once(statements, snapshot, window)
     whole = sum(row.sum.total for row in rows)
     for row in rows:
         share, mean_ms = (row.sum.total / whole if whole else 0.0), row.sum.mean / 1_000
@@ -90,10 +89,10 @@ def slow_query(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
 def chatty_endpoint(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     """Find endpoints that send very many queries for each request, those of an N+1 aside: it has advice of its own."""
     looped: Counter[tuple[str, str]] = Counter()
-    for finding in findings(snapshot, window):
+    for finding in once(findings, snapshot, window):
         if finding.name == found.N_PLUS_ONE:
             looped[finding.route, finding.method] += finding.sum.counter(FINDING, "calls")
-    for row in endpoints(snapshot, window):
+    for row in once(endpoints, snapshot, window):
         count, db_ms = row.per_request("queries"), row.per_request("db_us") / 1_000
         if row.sum.count and count - looped[row.route, row.method] / row.sum.count >= _CHATTY:
             evidence = f"{row.method} {row.route} sends {count:,.0f} queries a request, {db_ms:,.0f} ms of it"
@@ -117,7 +116,7 @@ def database(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
 
 
 def _findings(snapshot: Snapshot, window: Window, name: str) -> Iterator[Finding]:
-    rows = [row for row in findings(snapshot, window) if row.name == name]
+    rows = [row for row in once(findings, snapshot, window) if row.name == name]
     totals = endpoint_totals(snapshot, window, {(row.route, row.method) for row in rows})
     for row in rows:
         row.requests, row.endpoint_us = totals[row.route, row.method]
@@ -142,15 +141,3 @@ def _each_ms(row: Finding) -> str:
 def _sql(sql: str) -> str:
     short = short_sql(sql)
     return short if len(short) <= _SHOWN_SQL else f"{short[:_SHOWN_SQL]}…"
-
-
-# What the store knows, and what the databases have to be asked.
-STORED: tuple[Rule, ...] = (
-    n_plus_one,
-    unbounded_result,
-    open_transaction,
-    duplicate_query,
-    slow_query,
-    chatty_endpoint,
-)
-LIVE: tuple[Rule, ...] = (database,)

@@ -1,0 +1,20 @@
+"""Read what several rules judge only once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from ...reports.window import Window
+from ...store.reader import Snapshot
+
+Rows = TypeVar("Rows")
+
+
+def once(read: Callable[[Snapshot, Window], Rows], snapshot: Snapshot, window: Window) -> Rows:
+    """Return what a report's function reads; the same rows for all rules of one answer, so nobody may change them."""
+    name = f"{read.__module__}.{read.__name__} {window.span}"
+    if name not in snapshot.kept:
+        snapshot.kept[name] = read(snapshot, window)
+    found: Rows = snapshot.kept[name]
+    return found
