@@ -16,7 +16,8 @@ _SWEPT_PER_WRITE = 2
 class Bounded:
     """Hold at most `max_entries` and `max_bytes`; what leaves is kept in `gone` until somebody takes it.
 
-    `counts` tells of evicted_entries and evicted_bytes (for want of room), expired (removed after their time), too_big.
+    `counts` tells of evicted_entries and evicted_bytes (for want of room), expired (removed after their time), too_big,
+    ghost_hits (keys that came back soon after they had been evicted: with twice the room they would have been here).
     """
 
     def __init__(self, max_entries: int, max_bytes: int, policy: Policy) -> None:
@@ -77,7 +78,9 @@ class Bounded:
         while len(self.entries) >= self.max_entries or self.bytes + entry.size > self.max_bytes:
             if not self._expire(now):
                 self._displace()
-        self._policy.admit(entry)
+        # A lower bound: nobody remembers who left the main queue of S3-FIFO.
+        if self._policy.admit(entry):
+            self.counts["ghost_hits"] += 1
         self._publish(entry)
 
     def _publish(self, entry: Entry) -> None:

@@ -24,8 +24,8 @@ class Policy(Protocol):
     def touch(self) -> Callable[[str], None] | None:
         """Return what a read has to be told to, without the lock; None when the entry's mark is enough."""
 
-    def admit(self, entry: Entry) -> None:
-        """Take a new key in."""
+    def admit(self, entry: Entry) -> bool:
+        """Take a new key in; True when it left for want of room, and with twice of it would still be here."""
 
     def replace(self, old: Entry, new: Entry) -> None:
         """Take another entry for an admitted key."""
@@ -73,12 +73,32 @@ class Ranking:
         return inf, ""
 
 
+class Ghost:
+    """Remember who left, by hashes, and whether for want of room; never more than there are entries."""
+
+    def __init__(self) -> None:
+        self._left: OrderedDict[int, bool] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._left)
+
+    def remember(self, key: str, most: int, for_want_of_room: bool = True) -> None:
+        """Add a key, and forget the oldest beyond `most`."""
+        self._left[hash(key)] = for_want_of_room
+        while len(self._left) > most:
+            self._left.popitem(last=False)
+
+    def recall(self, key: str) -> bool | None:
+        """Forget a key; return whether it left for want of room, None when it is not remembered."""
+        return self._left.pop(hash(key), None)
+
+
 class S3Fifo:
     """Three FIFO queues: most keys are asked for once, and leave by the small queue before they cost a useful one.
 
     A key that was read while in the small queue goes on to the main queue, where every read buys it another round; one
-    that was not leaves, and when it soon comes back, it goes to the main queue at once: `ghost` remembers hashes, as
-    many as there are entries. Source: Yang et al., FIFO queues are all you need for cache eviction, SOSP 2023.
+    that was not leaves, and when it soon comes back, it goes to the main queue at once. Source: Yang et al., FIFO queues
+    are all you need for cache eviction, SOSP 2023.
     """
 
     # benchmarks/cache_traces.py, 12 cells, points above LRU, mean and worst cell: a share of 10 % +3.6 and -2.6, 15 %
@@ -103,14 +123,13 @@ class S3Fifo:
         # Not plain dicts: finding the first key of one takes time in proportion to the keys that left before it.
         self._small: OrderedDict[str, Entry] = OrderedDict()
         self._main: OrderedDict[str, Entry] = OrderedDict()
-        self._ghost: OrderedDict[int, None] = OrderedDict()
+        self._ghost = Ghost()
 
-    def admit(self, entry: Entry) -> None:
+    def admit(self, entry: Entry) -> bool:
         """Queue a new key: the main queue for one that left a short time ago."""
-        known = hash(entry.key) in self._ghost
-        if known:
-            del self._ghost[hash(entry.key)]
-        (self._main if known else self._small)[entry.key] = entry
+        known = self._ghost.recall(entry.key)
+        (self._small if known is None else self._main)[entry.key] = entry
+        return bool(known)
 
     def replace(self, old: Entry, new: Entry) -> None:
         """Take the place of the old entry."""
@@ -129,7 +148,7 @@ class S3Fifo:
     def remove(self, entry: Entry) -> None:
         """Let go of an entry; one that had proved useful comes back as such."""
         if self._small.pop(entry.key, None) is None and self._main.pop(entry.key, None) is not None:
-            self._remember(entry)
+            self._ghost.remember(entry.key, self._size(), for_want_of_room=False)
 
     def _size(self) -> int:
         return len(self._small) + len(self._main)
@@ -137,7 +156,7 @@ class S3Fifo:
     def _out_of_small(self) -> Entry | None:
         key, entry = self._small.popitem(last=False)
         if entry.hits < self.PROMOTED_AT:
-            self._remember(entry)
+            self._ghost.remember(key, self._size())
             return entry
         entry.hits = 0
         self._main[key] = entry
@@ -151,11 +170,6 @@ class S3Fifo:
         self._main[key] = entry
         return None
 
-    def _remember(self, entry: Entry) -> None:
-        self._ghost[hash(entry.key)] = None
-        while len(self._ghost) > self._size():
-            self._ghost.popitem(last=False)
-
 
 class Lru:
     """Let the least recently used go first.
@@ -167,6 +181,7 @@ class Lru:
 
     def __init__(self) -> None:
         self._order: OrderedDict[str, Entry] = OrderedDict()
+        self._ghost = Ghost()
         # Readers append without a lock; keys, as an entry would keep a value alive that has left.
         self._touches: deque[str] = deque(maxlen=self.KEPT_TOUCHES)
         self.touch = self._touches.append
@@ -174,11 +189,13 @@ class Lru:
     def clear(self) -> None:
         """Let go of all."""
         self._order = OrderedDict()
+        self._ghost = Ghost()
 
-    def admit(self, entry: Entry) -> None:
+    def admit(self, entry: Entry) -> bool:
         """Add as the most recently used."""
         self._catch_up()
         self._order[entry.key] = entry
+        return bool(self._ghost.recall(entry.key))
 
     def replace(self, old: Entry, new: Entry) -> None:
         """Count a write as a use."""
@@ -188,7 +205,9 @@ class Lru:
     def victim(self) -> Entry:
         """Let the least recently used go."""
         self._catch_up()
-        return self._order.popitem(last=False)[1]
+        key, entry = self._order.popitem(last=False)
+        self._ghost.remember(key, len(self._order))
+        return entry
 
     def remove(self, entry: Entry) -> None:
         """Let go of an entry."""
@@ -214,11 +233,13 @@ class Lfu:
         """Let go of all."""
         self._entries: dict[str, Entry] = {}
         self._ranking = Ranking()
+        self._ghost = Ghost()
 
-    def admit(self, entry: Entry) -> None:
+    def admit(self, entry: Entry) -> bool:
         """Rank a new key by the reads that it brings along."""
         self._entries[entry.key] = entry
         self._ranking.push(entry.key, entry.hits)
+        return bool(self._ghost.recall(entry.key))
 
     def replace(self, old: Entry, new: Entry) -> None:
         """Keep the rank: a write is no read."""
@@ -231,6 +252,7 @@ class Lfu:
             entry = self._entries[key]
             if entry.hits <= rank:
                 self.remove(entry)
+                self._ghost.remember(key, len(self._entries))
                 return entry
             self._ranking.push(key, entry.hits)
 
@@ -252,11 +274,13 @@ class Ttl:
         """Let go of all."""
         self._entries: dict[str, Entry] = {}
         self._ranking = Ranking()
+        self._ghost = Ghost()
 
-    def admit(self, entry: Entry) -> None:
+    def admit(self, entry: Entry) -> bool:
         """Rank by freshness."""
         self._entries[entry.key] = entry
         self._ranking.push(entry.key, entry.fresh_until)
+        return bool(self._ghost.recall(entry.key))
 
     def replace(self, old: Entry, new: Entry) -> None:
         """Rank anew."""
@@ -266,6 +290,7 @@ class Ttl:
         """Let the one go that is stale first."""
         entry = self._entries[self._ranking.lowest()[1]]
         self.remove(entry)
+        self._ghost.remember(entry.key, len(self._entries))
         return entry
 
     def remove(self, entry: Entry) -> None:

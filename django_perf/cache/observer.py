@@ -11,7 +11,7 @@ from ..metrics.catalog import CACHE, CACHE_EVENT, CACHE_KEY, PROCESS
 from ..metrics.recorder import Entry, recorder
 from .assembly import all_levels
 from .backplane import MODES
-from .tally import Reads
+from .tally import OPERATIONS
 
 if TYPE_CHECKING:
     from .levels import Levels
@@ -48,7 +48,7 @@ def read() -> Iterator[Entry]:
     """Yield what every cache of this process has counted since the last call."""
     for levels in all_levels():
         alias, counts = levels.tally.name, levels.tally.take()
-        for operation in Reads.__slots__:
+        for operation in OPERATIONS:
             keys = sum(getattr(reads, operation) for reads in counts.patterns.values())
             if keys or operation in counts.times:
                 yield (CACHE.name, alias, operation), (), (keys,), counts.times.get(operation)

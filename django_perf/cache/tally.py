@@ -8,7 +8,8 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from itertools import islice
-from threading import RLock
+from threading import RLock, get_ident
+from typing import Any
 
 from ..metrics.catalog import OTHER
 from ..metrics.histogram import Histogram
@@ -40,7 +41,10 @@ def pattern_of(key: str) -> str:
 
 @dataclass(slots=True)
 class Reads:
-    """Add up the keys of one pattern: the hits of each level, misses and writes."""
+    """Add up the keys of one pattern: the hits of each level, misses and writes.
+
+    `again`: those of the writes that came too late, as another thread had written since this one missed the key.
+    """
 
     l1: int = 0
     l2: int = 0
@@ -48,6 +52,39 @@ class Reads:
     miss: int = 0
     set: int = 0
     delete: int = 0
+    again: int = 0
+
+
+OPERATIONS = ("l1", "l2", "l3", "miss", "set", "delete")
+
+
+class Races:
+    """Find values that several threads compute at once: each missed the key, and each stores it.
+
+    Knows the latest keys only, and nothing of other processes. Not thread-safe: the tally's lock guards it.
+    """
+
+    def __init__(self) -> None:
+        self._serial = 0
+        self._missed: dict[tuple[int, str], int] = {}
+        self._stored: dict[str, int] = {}
+
+    def miss(self, thread: int, key: str) -> None:
+        """Note that a thread has not found a key, and may be about to compute it."""
+        self._missed[thread, key] = self._next(self._missed)
+
+    def store(self, thread: int, key: str) -> bool:
+        """Note that a thread stores; True when another one has done so since this one missed."""
+        missed = self._missed.pop((thread, key), None)
+        is_late = missed is not None and self._stored.get(key, 0) > missed
+        self._stored[key] = self._next(self._stored)
+        return is_late
+
+    def _next(self, known: dict[Any, int]) -> int:
+        if len(known) >= _MAX_KEYS:
+            known.clear()
+        self._serial += 1
+        return self._serial
 
 
 @dataclass(slots=True)
@@ -74,6 +111,7 @@ class Tally:
         self.l1_hits.clear()
         self._counts = Counts()
         self._patterns: dict[str, str] = {}
+        self._races = Races()
         self._logged: dict[str, float] = {}
 
     def fold(self) -> None:
@@ -108,10 +146,17 @@ class Tally:
         with self._lock:
             if elapsed_ns is not None:
                 self._times(name).add_all((elapsed_ns,))
-            if name in Reads.__slots__:
+            if name in OPERATIONS:
                 for key in keys:
                     reads = self._reads(key)
                     setattr(reads, name, getattr(reads, name) + 1)
+                    self._race(name, key, reads)
+
+    def _race(self, operation: str, key: str, reads: Reads) -> None:
+        if operation == "miss":
+            self._races.miss(get_ident(), key)
+        elif operation == "set" and self._races.store(get_ident(), key):
+            reads.again += 1
 
     def count(self, event: str, number: int = 1) -> None:
         """Count something that happened."""

@@ -198,7 +198,8 @@ CACHE_KEY = Kind(
     "",
     "Keys of a cache, by pattern: what the levels had, what none had, what was written. The value is always 0.",
     labels=("alias", "pattern"),
-    counters=("l1", "l2", "l3", "miss", "set", "delete"),
+    # again: those of the writes that another thread was faster with, both having missed the key before.
+    counters=("l1", "l2", "l3", "miss", "set", "delete", "again"),
     caps=(_ALIASES, Cap(("alias", "pattern"), 500, ("pattern",))),
 )
 CACHE_EVENT = Kind(
@@ -234,6 +235,8 @@ CACHE_EVENT = Kind(
         "early_left_to_another",
         "store_refused",
         "tags_invalidated",
+        # Memory again: what was read from below, or computed, and would have been there with twice the room.
+        "ghost_hits",
     ),
     caps=(_ALIASES,),
     is_total=True,

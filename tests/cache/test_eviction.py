@@ -77,6 +77,24 @@ class TestEveryPolicy:
         admit(policy, "d")
         assert policy.victim().key == "d"
 
+    def test_a_key_that_comes_back_soon_after_it_had_to_leave_is_known(self, name):
+        policy = POLICIES[name]()
+        entries = admit(policy, "abcd")
+        gone = policy.victim()
+        assert (policy.admit(entry("e")), policy.admit(entry(gone.key))) == (False, True)
+        (removed,) = [one for key, one in entries.items() if key != gone.key][:1]
+        policy.remove(removed)
+        assert policy.admit(entry(removed.key)) is False
+
+    def test_of_those_who_had_to_leave_no_more_are_remembered_than_are_here(self, name):
+        policy = POLICIES[name]()
+        for number in range(50):
+            if number >= 10:
+                policy.victim()
+            policy.admit(entry(f"{number}"))
+        assert len(policy._ghost) <= 10
+        assert policy.admit(entry("0")) is False
+
     def test_a_victim_is_found_though_all_are_read_all_the_time(self, name):
         policy = POLICIES[name]()
         entries = admit(policy, map(str, range(500)))
@@ -187,7 +205,7 @@ def test_s3fifo_puts_a_key_that_soon_comes_back_into_the_main_queue():
     assert order(policy, 1) == "a"
     admit(policy, "a")
     assert list(policy._main) == ["a"]
-    assert not policy._ghost
+    assert not len(policy._ghost)
 
 
 def test_s3fifo_puts_a_useful_key_that_was_removed_into_the_main_queue():

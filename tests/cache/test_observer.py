@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+import threading
 import time
 import weakref
 from pathlib import Path
@@ -110,6 +111,45 @@ def test_keys_are_counted_by_pattern_and_never_named(cached, flush):
         "product:*": {"miss": 3},
         "basket:*": {"set": 1, "delete": 1},
     }
+
+
+def test_a_value_that_several_threads_compute_at_once_is_counted_and_no_other(cached, flush):
+    cache = cached()
+    waiting = threading.Barrier(4)
+
+    def compute():
+        cache.get("product:7")
+        waiting.wait(10)
+        cache.set("product:7", 1)
+
+    threads = [threading.Thread(target=compute) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    cache.set("product:7", 2)  # a write that nobody read for
+    cache.get("product:8")
+    cache.set("product:8", 1)
+    (found,) = flush(CACHE_KEY).values()
+    assert counters(CACHE_KEY, found) == {"miss": 5, "set": 6, "again": 3}
+
+
+def test_races_are_known_for_the_latest_keys_only(monkeypatch):
+    monkeypatch.setattr(tally, "_MAX_KEYS", 3)
+    races = tally.Races()
+    for number in range(20):
+        races.miss(1, f"{number}")
+        races.miss(2, f"{number}")
+        assert [races.store(1, f"{number}"), races.store(1, f"{number}")] == [False, False]
+    assert max(len(races._missed), len(races._stored)) <= 3
+
+
+def test_what_came_back_soon_after_memory_had_no_room_for_it_is_counted(cached, flush):
+    cache = cached(**MEMORY_ALONE, **FEW_ENTRIES)
+    for number in (*range(6), 0):
+        cache.set(f"product:{number}", "x")
+    (found,) = flush(CACHE_EVENT).values()
+    assert counters(CACHE_EVENT, found)["ghost_hits"] == 1
 
 
 def test_more_patterns_than_are_kept_become_other_and_none_is_lost(monkeypatch):
