@@ -97,8 +97,8 @@ class S3Fifo:
     """Three FIFO queues: most keys are asked for once, and leave by the small queue before they cost a useful one.
 
     A key that was read while in the small queue goes on to the main queue, where every read buys it another round; one
-    that was not leaves, and when it soon comes back, it goes to the main queue at once. Source: Yang et al., FIFO queues
-    are all you need for cache eviction, SOSP 2023.
+    that was not leaves, and when it soon comes back, it goes to the main queue at once. Source: Yang et al., FIFO
+    queues are all you need for cache eviction, SOSP 2023.
     """
 
     # benchmarks/cache_traces.py, 12 cells, points above LRU, mean and worst cell: a share of 10 % +3.6 and -2.6, 15 %

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from ..metrics.catalog import CACHE, CACHE_EVENT, CACHE_KEY
 from ..store.reader import Snapshot, Sum
-from .cache_advice import Usage, advice, advice_on_keys
+from .cache_advice import KeysUsage, Usage, judged, judged_keys
+from .judgement import Judgement
 from .process import Worker, workers
 from .report import Column, Report, Value
 from .window import Window
@@ -97,8 +98,8 @@ class Fleet:
         """Return the worst coherence, None where nothing runs."""
         return min((cache.coherence() for cache in self.caches), key=_COHERENCE.index, default=None)
 
-    def advice(self) -> list[str]:
-        """Return what to do."""
+    def judged(self) -> list[Judgement]:
+        """Return what is wrong and what to do."""
         fallen = [cache.coherence() for cache in self.caches if cache.level("fallen_back")]
         opened = {name: sum(cache.state(name) == "away" for cache in self.caches) for name in _SHARED}
         usage = Usage(
@@ -107,6 +108,8 @@ class Fleet:
             l1=self.keys("l1"),
             from_below=self.keys("l2", "l3"),
             evicted=self.counted("evicted_entries"),
+            ghost_hits=self.counted("ghost_hits"),
+            waited=self.counted("stampede_avoided"),
             refused=self.counted("refused"),
             too_big=self.counted("too_big"),
             foreign=self.counted("foreign"),
@@ -117,7 +120,7 @@ class Fleet:
             open={name: count for name, count in opened.items() if count},
             fallen_back=min(fallen, key=_COHERENCE.index, default=""),
         )
-        return advice(usage)
+        return judged(usage)
 
 
 @dataclass(slots=True)
@@ -141,9 +144,15 @@ class Keys:
         reads = self.reads()
         return self.counted(*HITS) / reads if reads else None
 
+    def judged(self) -> Judgement | None:
+        """Return what is wrong and what to do, None when nothing."""
+        usage = KeysUsage(self.counted(*HITS), self.reads(), self.counted("set"), self.counted("again"))
+        return judged_keys(usage)
+
     def advice(self) -> str:
-        """Return what to do."""
-        return advice_on_keys(self.counted(*HITS), self.reads(), self.counted("set"))
+        """Return the same as a sentence, "" when nothing."""
+        found = self.judged()
+        return found.text if found else ""
 
 
 def process_caches(snapshot: Snapshot, window: Window) -> list[ProcessCache]:
@@ -241,7 +250,7 @@ CACHES = Report[Fleet](
         ),
         Column("failed", "Failed", "count", lambda row: row.counted(*_FAILED)),
         Column("skipped", "Skipped", "count", lambda row: row.counted(*_SKIPPED), is_detail=True),
-        Column("advice", "Advice", "text", lambda row: ". ".join(row.advice())),
+        Column("advice", "Advice", "text", lambda row: ". ".join(one.text for one in row.judged())),
     ),
 )
 

@@ -5,19 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from .judgement import Judgement
+
+LEVEL_AWAY, WEAK_COHERENCE, FOREIGN_VALUES = "level_away", "weak_coherence", "foreign_values"
+LOW_HIT_RATE, STAMPEDE, WAITING_READERS = "low_hit_rate", "stampede", "waiting_readers"
+SMALL_MEMORY, BIG_VALUES, BUSY_KEYS, STORE_REFUSED = "small_memory", "big_values", "busy_keys", "store_refused"
+
 # Fewer of something say nothing yet.
 _FEW, _MANY = 100, 1_000
 _LOW, _HIGH = 0.5, 0.8
 # Of the values that were read from below, so many may come too late for memory.
 _REFUSED = 0.1
+# Of the reads. One of Redis takes some 80 us, one of memory 1: 5 of 100 that go there cost four times as much as the
+# other 95 together.
+_WORTH = 0.05
+# Of what is stored, and so many at least: two threads that miss at the same time by chance are no stampede.
+_RACED, _FEW_RACES = 0.1, 20
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Hold the figures of one cache over a window, all processes together, and its levels and states now.
 
-    `reads` and `l1` count keys, `from_below` those that memory had not and another level had. `open` names the levels
-    that a process leaves alone; `fallen_back` is the coherence that took the place of a better one, "" when none did.
+    `reads` and `l1` count keys, `from_below` those that memory had not and another level had, `ghost_hits` those that
+    memory would have had with twice the room, `waited` the readers that somebody else computed a value for. `open`
+    names the levels that a process leaves alone; `fallen_back` is the coherence that took the place of a better one, ""
+    when none did.
     """
 
     processes: int = 0
@@ -25,6 +38,8 @@ class Usage:
     l1: int = 0
     from_below: int = 0
     evicted: int = 0
+    ghost_hits: int = 0
+    waited: int = 0
     refused: int = 0
     too_big: int = 0
     foreign: int = 0
@@ -36,68 +51,119 @@ class Usage:
     fallen_back: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class KeysUsage:
+    """Hold the figures of one pattern of keys; `again` are writes of what another thread had computed meanwhile."""
+
+    hits: int
+    reads: int
+    sets: int
+    again: int = 0
+
+
 _FALLEN_BACK = {
-    "pubsub": "Redis refuses CLIENT TRACKING, so the processes tell each other of writes (pubsub): "
-    "let its ACL allow the user +client|tracking",
-    "ttl": "Redis refuses CLIENT TRACKING and SUBSCRIBE, so nobody tells of writes (ttl), and memory lags by seconds: "
-    "let its ACL allow the user +client|tracking, or +subscribe +publish and the channels &*",
+    "pubsub": (
+        "Redis refuses CLIENT TRACKING, so the processes tell each other of writes (pubsub)",
+        "let its ACL allow the user +client|tracking",
+    ),
+    "ttl": (
+        "Redis refuses CLIENT TRACKING and SUBSCRIBE, so nobody tells of writes (ttl), and memory lags by seconds",
+        "let its ACL allow the user +client|tracking, or +subscribe +publish and the channels &*",
+    ),
 }
 
 
-def advice(usage: Usage) -> list[str]:
-    """Return what to do about a cache, the most urgent first; nothing when all is well."""
-    return [*_outages(usage), *_coherence(usage), *_room(usage), *_waste(usage)]
+def judged(usage: Usage) -> list[Judgement]:
+    """Return what is wrong with a cache, the most urgent first; nothing when all is well."""
+    return [*_outages(usage), *_coherence(usage), *_hits(usage), *_room(usage), *_waste(usage)]
 
 
-def _outages(usage: Usage) -> Iterator[str]:
+def _outages(usage: Usage) -> Iterator[Judgement]:
     for level, count in usage.open.items():
-        yield (
-            f"Level {level} does not answer {count} of {usage.processes} processes, and they do without it: "
-            "the log names the error; it is asked again in the background"
+        yield Judgement(
+            LEVEL_AWAY,
+            f"Level {level} does not answer {count} of {usage.processes} processes, and they do without it",
+            "the log names the error; it is asked again in the background",
         )
 
 
-def _coherence(usage: Usage) -> Iterator[str]:
+def _coherence(usage: Usage) -> Iterator[Judgement]:
     if usage.fallen_back:
-        yield _FALLEN_BACK[usage.fallen_back]
+        yield Judgement(WEAK_COHERENCE, *_FALLEN_BACK[usage.fallen_back])
     if usage.foreign:
-        yield (
-            f"{usage.foreign:,} values were sealed by nobody we know: SECRET_KEY differs between the workers "
-            "(SECRET_KEY_FALLBACKS holds the old one while it changes), or somebody else writes under this KEY_PREFIX"
+        yield Judgement(
+            FOREIGN_VALUES,
+            f"{usage.foreign:,} values were sealed by nobody we know",
+            "SECRET_KEY differs between the workers (SECRET_KEY_FALLBACKS holds the old one while it changes), "
+            "or somebody else writes under this KEY_PREFIX",
         )
 
 
-def _room(usage: Usage) -> Iterator[str]:
-    is_low = usage.l1 < _HIGH * (usage.l1 + usage.from_below)
-    if usage.evicted > max(_FEW, usage.from_below / 2) and is_low:
+def _hits(usage: Usage) -> Iterator[Judgement]:
+    hits = usage.l1 + usage.from_below
+    if usage.reads > _MANY and hits < _LOW * usage.reads:
+        yield Judgement(
+            LOW_HIT_RATE,
+            f"Only {hits:,} of {usage.reads:,} reads hit ({hits / usage.reads:.0%})",
+            "see which patterns of keys miss: longer TTLs, fewer things in the key, or no cache at all for them",
+        )
+
+
+def _room(usage: Usage) -> Iterator[Judgement]:
+    if usage.ghost_hits > max(_FEW, _WORTH * usage.reads):
         each = max(1, usage.processes)
         what = f"max_entries, now {usage.max_entries // each:,}"
         if usage.bytes > _HIGH * usage.max_bytes:
             what = f"max_bytes, now {usage.max_bytes // each:,}"
         share = usage.l1 / usage.reads if usage.reads else 0.0
-        yield f"Memory evicts {usage.evicted:,} entries and answers only {share:.0%} of the reads: raise L1's {what}"
+        yield Judgement(
+            SMALL_MEMORY,
+            f"Memory evicts {usage.evicted:,} entries and answers only {share:.0%} of the reads; "
+            f"with twice the room it would have had {usage.ghost_hits:,} more",
+            f"raise L1's {what}",
+        )
     if usage.too_big > _FEW:
-        yield (
-            f"{usage.too_big:,} times a value was larger than a quarter of L1's max_bytes and not kept in memory: "
-            "raise max_bytes, or name the keys in l1_exclude"
+        yield Judgement(
+            BIG_VALUES,
+            f"{usage.too_big:,} times a value was larger than a quarter of L1's max_bytes and not kept in memory",
+            "raise max_bytes, or name the keys in l1_exclude",
         )
 
 
-def _waste(usage: Usage) -> Iterator[str]:
+def _waste(usage: Usage) -> Iterator[Judgement]:
     if usage.refused > max(_FEW, _REFUSED * usage.from_below):
-        yield (
-            f"{usage.refused:,} values changed while memory was filled with them: "
-            "name the keys that are written all the time in l1_exclude"
+        yield Judgement(
+            BUSY_KEYS,
+            f"{usage.refused:,} values changed while memory was filled with them",
+            "name the keys that are written all the time in l1_exclude",
         )
     if usage.store_refused > _FEW:
-        yield (
+        yield Judgement(
+            STORE_REFUSED,
             f"{usage.store_refused:,} computed values were not stored, because they were invalidated meanwhile or no "
-            "level took them: invalidate less, or compute faster"
+            "level took them",
+            "invalidate less, or compute faster",
+        )
+    if usage.waited > max(_FEW, _WORTH * usage.reads):
+        yield Judgement(
+            WAITING_READERS,
+            f"{usage.waited:,} of {usage.reads:,} reads waited for a value that somebody else computed",
+            "give it `stale`, so that the old one is served meanwhile, or a `warmer`",
         )
 
 
-def advice_on_keys(hits: int, reads: int, sets: int) -> str:
-    """Return what to do about the keys of one pattern, "" when nothing."""
-    if reads > _MANY and hits < _LOW * reads and sets > hits:
-        return f"Only {hits:,} of {reads:,} reads hit, and more is stored than found: it is not worth caching"
-    return ""
+def judged_keys(usage: KeysUsage) -> Judgement | None:
+    """Return what is wrong with the keys of one pattern, the most urgent; None when nothing."""
+    if usage.again > max(_FEW_RACES, _RACED * usage.sets):
+        return Judgement(
+            STAMPEDE,
+            f"{usage.again:,} of {usage.sets:,} values were computed though another thread was at it already",
+            "use cache_result() or get_or_set(): of many that miss at the same time, one computes",
+        )
+    if usage.reads > _MANY and usage.hits < _LOW * usage.reads and usage.sets > usage.hits:
+        return Judgement(
+            LOW_HIT_RATE,
+            f"Only {usage.hits:,} of {usage.reads:,} reads hit, and more is stored than found",
+            "it is not worth caching",
+        )
+    return None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..metrics.catalog import POOL, POOL_HOLD
-from ..pool.sizing import Usage, advice
+from ..pool.sizing import Usage, Verdict, judged
 from ..store.reader import Snapshot, Sum
 from .process import Worker, workers
 from .report import Column, Report, Value
@@ -74,8 +74,8 @@ class Fleet:
         """Return how many connections were held on average (Little's law)."""
         return self.hold.total / 1e6 / self.seconds
 
-    def advice(self) -> str:
-        """Return what to do about the size."""
+    def judged(self) -> Verdict | None:
+        """Return what is wrong with the size, None when nothing."""
         usage = Usage(
             processes=len(self.pools),
             max_size=self.level("max_size"),
@@ -87,7 +87,12 @@ class Fleet:
             failures=self.counted("timeouts", "refused"),
             leaks=self.counted("leaks"),
         )
-        return advice(usage)
+        return judged(usage)
+
+    def advice(self) -> str:
+        """Return what to do about the size, "" when nothing."""
+        found = self.judged()
+        return found.remedy if found else ""
 
 
 def process_pools(snapshot: Snapshot, window: Window) -> list[ProcessPool]:

@@ -6,7 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from django_perf.reports.cache_advice import Usage, advice, advice_on_keys
+from django_perf.reports.cache_advice import KeysUsage, Usage, judged, judged_keys
+
+
+def advice(usage):
+    """Return what is wrong as sentences."""
+    return [one.text for one in judged(usage)]
+
 
 WELL = Usage(
     processes=4,
@@ -30,13 +36,18 @@ def test_a_cache_that_is_well_needs_nothing():
         ({"fallen_back": "pubsub"}, ("Redis refuses CLIENT TRACKING", "(pubsub)", "+client|tracking")),
         ({"fallen_back": "ttl"}, ("nobody tells of writes (ttl)", "+client|tracking", "+subscribe +publish")),
         ({"foreign": 1}, ("1 values were sealed by nobody", "SECRET_KEY", "KEY_PREFIX")),
-        ({"l1": 2_000, "evicted": 5_000}, ("evicts 5,000", "20% of the reads", "max_entries, now 1,000")),
         (
-            {"l1": 2_000, "evicted": 5_000, "bytes": 120_000_000},
+            {"l1": 4_000, "evicted": 5_000, "ghost_hits": 501},
+            ("evicts 5,000", "40% of the reads", "had 501 more", "max_entries, now 1,000"),
+        ),
+        (
+            {"evicted": 5_000, "ghost_hits": 501, "bytes": 120_000_000},
             ("evicts 5,000", "max_bytes, now 32,000,000"),
         ),
         ({"too_big": 101}, ("a quarter of L1's max_bytes", "l1_exclude")),
         ({"refused": 200}, ("200 values changed while memory was filled", "l1_exclude")),
+        ({"l1": 3_499}, ("Only 4,999 of 10,000 reads hit (50%)", "patterns of keys")),
+        ({"waited": 501}, ("501 of 10,000 reads waited", "`stale`")),
         ({"store_refused": 101}, ("101 computed values were not stored", "invalidate less")),
     ],
 )
@@ -48,8 +59,11 @@ def test_a_fault_is_told_with_its_remedy(changes, words):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"l1": 8_000, "evicted": 5_000},  # it works all the same
-        {"l1": 2_000, "evicted": 100},
+        {"evicted": 500_000, "ghost_hits": 500},  # more room would be no help
+        {"reads": 1_000, "l1": 900, "from_below": 50, "evicted": 500, "ghost_hits": 100, "waited": 100},
+        {"reads": 1_000, "l1": 0, "from_below": 0},
+        {"l1": 3_500},
+        {"waited": 500},
         {"refused": 100},
         {"store_refused": 100, "too_big": 100},
     ],
@@ -64,19 +78,25 @@ def test_the_most_urgent_comes_first():
 
 
 @pytest.mark.parametrize(
-    ("hits", "reads", "sets", "is_bad"),
+    ("hits", "reads", "sets", "again", "rule"),
     [
-        (400, 1_001, 401, True),
-        (0, 5_000, 1, True),
-        (400, 1_001, 400, False),  # as often found as stored
-        (400, 1_000, 900, False),
-        (600, 1_200, 900, False),
-        (0, 0, 0, False),
+        (400, 1_001, 401, 0, "low_hit_rate"),
+        (0, 5_000, 1, 0, "low_hit_rate"),
+        (400, 1_001, 400, 0, None),  # as often found as stored
+        (400, 1_000, 900, 0, None),
+        (600, 1_200, 900, 0, None),
+        (0, 0, 0, 0, None),
+        (100, 200, 100, 21, "stampede"),
+        (100, 200, 100, 20, None),
+        (9_000, 10_000, 1_000, 100, None),
+        (9_000, 10_000, 1_000, 101, "stampede"),
     ],
 )
-def test_keys_that_are_stored_more_than_found_are_not_worth_it(hits, reads, sets, is_bad):
-    assert bool(advice_on_keys(hits, reads, sets)) is is_bad
+def test_the_keys_of_a_pattern_are_judged_by_what_is_stored(hits, reads, sets, again, rule):
+    found = judged_keys(KeysUsage(hits, reads, sets, again))
+    assert (found.rule if found else None) == rule
 
 
 def test_the_advice_on_keys_tells_the_figures():
-    assert advice_on_keys(100, 2_000, 500).startswith("Only 100 of 2,000 reads hit")
+    assert judged_keys(KeysUsage(100, 2_000, 500)).text.startswith("Only 100 of 2,000 reads hit")
+    assert "21 of 100 values were computed" in judged_keys(KeysUsage(100, 200, 100, 21)).text
