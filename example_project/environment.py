@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 POSTGRES_SCHEMES = ("postgres", "postgresql")
+POOLED = "django_perf.pool.postgresql"
 
 
 def database_from_url(url: str, sqlite_file: Path) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def database_from_url(url: str, sqlite_file: Path) -> dict[str, Any]:
 def postgres_database(parts: SplitResult) -> dict[str, Any]:
     """Return the PostgreSQL entry; an absent part is left to libpq's own default."""
     return {
-        "ENGINE": "django_perf.pool.postgresql",
+        "ENGINE": POOLED,
         "NAME": unquote(parts.path.lstrip("/")),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
@@ -45,6 +47,14 @@ def sqlite_database(name: str) -> dict[str, Any]:
         "timeout": 20,
     }
     return {"ENGINE": "django.db.backends.sqlite3", "NAME": name, "OPTIONS": options}
+
+
+def with_small_pool(databases: dict[str, Any], faults: Collection[str]) -> dict[str, Any]:
+    """Return the databases, and where that fault is named a second way to PostgreSQL, by one connection alone."""
+    default = databases["default"]
+    if "held-connection" not in faults or default["ENGINE"] != POOLED:
+        return databases
+    return {**databases, "small": {**default, "OPTIONS": {"pool": {"max_size": 1}}}}
 
 
 def cache_from_url(url: str, max_connections: int, table: str = "") -> dict[str, Any]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from example_project.environment import cache_from_url, comma_separated, database_from_url
+from example_project.environment import cache_from_url, comma_separated, database_from_url, with_small_pool
 from example_project.shop.conf import ShopConfig
 
 BASE_DIR = Path(__file__).resolve().parent
@@ -74,7 +74,9 @@ DJANGO_PERF = {
     "COMPRESSION": {"MIN_SIZE": SHOP.compression_threshold, "DICTIONARIES": True},
 }
 
-DATABASES = {"default": database_from_url(os.environ.get("DATABASE_URL", ""), BASE_DIR / "db.sqlite3")}
+DATABASES = with_small_pool(
+    {"default": database_from_url(os.environ.get("DATABASE_URL", ""), BASE_DIR / "db.sqlite3")}, SHOP_FAULTS
+)
 CACHES = {
     "default": cache_from_url(
         os.environ.get("REDIS_URL", ""), SHOP.pool_max_size, os.environ.get("SHOP_CACHE_TABLE", "")

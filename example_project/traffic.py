@@ -129,6 +129,10 @@ PLANTED = (
     ("/error", "/error", 2),
     ("/big?kb=0", "/big?kb=200", 1),
     ("/cold-burst?ms=0", "/cold-burst", 1.5),
+    ("/held-connection?ms=0", "/held-connection", 1),
+    ("/uncompressed?kb=0", "/uncompressed", 1),
+    ("/cold-keys?n=0", "/cold-keys", 1),
+    ("/tiny-memory?n=0", "/tiny-memory", 1),
 )
 
 

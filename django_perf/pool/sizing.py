@@ -9,7 +9,7 @@ from typing import NamedTuple
 OVER_SERVER, LEAK, STARVED, OVERSIZED = "pool_over_server", "pool_leak", "pool_starved", "pool_oversized"
 
 # Waits below this are noise of the scheduler.
-_LONG_WAIT_MS = 5.0
+LONG_WAIT_MS = 5.0
 _BUSY, _IDLE = 0.7, 0.1
 # As busy as a pool should be on average, so that bursts find a connection.
 _WANTED = 0.5
@@ -55,7 +55,7 @@ def judged(usage: Usage) -> Verdict | None:
         )
     if usage.leaks:
         return Verdict(LEAK, "Connections are held for long: the log names the holders; see released()")
-    if usage.failures or usage.wait_p95_ms > _LONG_WAIT_MS:
+    if usage.failures or usage.wait_p95_ms > LONG_WAIT_MS:
         return Verdict(STARVED, _when_waiting(usage, share))
     if share < _IDLE and usage.each > 2 and usage.count:
         most = max(2, math.ceil(usage.each * share / _WANTED))
@@ -64,7 +64,7 @@ def judged(usage: Usage) -> Verdict | None:
 
 
 def _when_waiting(usage: Usage, share: float) -> str:
-    if share < _BUSY and usage.hold_p99_ms > 20 * _LONG_WAIT_MS:
+    if share < _BUSY and usage.hold_p99_ms > 20 * LONG_WAIT_MS:
         return f"Few hold long (p99 {usage.hold_p99_ms:.0f} ms) and others wait: put slow work into released()"
     if share < _BUSY:
         return "Waits come in bursts, or from a server that did not answer; see timeouts and refusals"

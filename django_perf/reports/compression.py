@@ -28,8 +28,11 @@ _MEANINGS = {
 }
 # Fewer responses say nothing yet, and less than this is not worth a look.
 _FEW, _MUCH_BYTES = 100, 2**20
+# On average. What fits into the first ten packets arrives as fast, compressed or not (RFC 6928).
+_HEAVY_BYTES = 10_000
 _DEAR_US = 5_000
-# The time that a byte takes at 100 Mbit/s. zstd takes 2 ns for each byte that it saves, zlib 10, brotli 5 some 13.
+# The time that a byte takes at 100 Mbit/s. zstd 3 takes some 2 ns for each byte that it saves of 32 KB, zlib 6 and
+# brotli 5 some 11.
 _DEAR_NS_PER_BYTE = 80
 # Below that nobody feels it, whatever it saves.
 _MUCH_US = 1_000_000
@@ -37,7 +40,7 @@ WASTED_COMPRESSION, UNCOMPRESSED, DEAR_COMPRESSION = "wasted_compression", "unco
 # What somebody has decided, and may not know to be much; "small", "encoded" and the like are as they should be.
 _LEFT_ALONE = {
     "no_transform": "leave no-transform out of its Cache-Control if no proxy spoils it",
-    "opted_out": "take no_compress off it, or use breach_safe where a secret is in it",
+    "opted_out": "take no_compress off it: the length of what is compressed is padded, and tells no secret",
     "not_accepted": "see whether a proxy before this site takes Accept-Encoding away",
 }
 
@@ -109,9 +112,15 @@ class Compressed:
         """Return what became of most responses."""
         return max(self.outcomes, key=lambda one: one.sum.count).name
 
-    def left_alone(self, *names: str) -> int:
-        """Return the bytes of the responses that left uncompressed for some reasons."""
-        return sum(one.bytes("in") for one in self.outcomes if one.name in names)
+    def uncompressed(self) -> int:
+        """Return the bytes of the responses that left as they were, though they could be compressed."""
+        return sum(one.bytes("in") for one in self.outcomes if one.name == "type" or one.name in _LEFT_ALONE)
+
+    def _is_heavy(self, name: str) -> bool:
+        """Tell whether much, and in large pieces, left as it was for a reason."""
+        own = [one for one in self.outcomes if one.name == name]
+        size, count = sum(one.bytes("in") for one in own), sum(one.sum.count for one in own)
+        return size > max(_MUCH_BYTES, _HEAVY_BYTES * count)
 
     def judged(self) -> Judgement | None:
         """Return what is wrong and what to do, that which spares most; None when nothing."""
@@ -125,10 +134,10 @@ class Compressed:
 
     def _uncompressed(self) -> Judgement | None:
         """Tell of much that leaves as it is; what is encoded already is not meant."""
-        if self.left_alone("type") > _MUCH_BYTES and (self.share() or 0) == 0:
+        if self._is_heavy("type") and (self.share() or 0) == 0:
             return Judgement(UNCOMPRESSED, "", "its type is not in CONTENT_TYPES; if it is text, add it")
         for name, remedy in _LEFT_ALONE.items():
-            if self.left_alone(name) > max(_MUCH_BYTES, self.bytes("in") / 2):
+            if self._is_heavy(name):
                 return Judgement(UNCOMPRESSED, _MEANINGS[name], remedy)
         return None
 

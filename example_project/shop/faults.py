@@ -5,6 +5,8 @@ Every argument has a limit, so that a curious visitor can slow the demo down but
 
 from __future__ import annotations
 
+import random
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable
@@ -12,10 +14,11 @@ from functools import wraps
 
 from django.conf import settings
 from django.core.cache import cache
-from django.db import connection, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from django.db.models import Value
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 
+from django_perf.cache import MultiLevelCache
 from example_project.shop.errors import error_response
 from example_project.shop.models import Category, Product, Review
 
@@ -24,6 +27,11 @@ MEGABYTE = 2**20
 # The leak has a floor and a ceiling: high enough to see on a chart, too low to take the machine down in 4 workers.
 MAX_LEAKED_MB = 256
 COLD_BURST_TTL_S = 2
+COLD_KEYS_TTL_S = 60
+# A database with a pool of one connection; the settings have it where `held-connection` is named.
+SMALL_POOL = "small"
+# The name of a cache for the figures: it is no alias, so that nothing else can use it.
+TINY_MEMORY = {"KEY_PREFIX": "tiny", "OPTIONS": {"L1": {"max_entries": 100}}}
 
 View = Callable[[HttpRequest], HttpResponse]
 FAULTS: dict[str, View] = {}
@@ -151,3 +159,44 @@ def cold_burst(request: HttpRequest) -> HttpResponse:
         time.sleep(ms / 1000)
         cache.set("cold-burst", 1, COLD_BURST_TTL_S)
     return JsonResponse({"computed": is_cold})
+
+
+@planted("held-connection")
+def held_connection(request: HttpRequest) -> HttpResponse:
+    """Ask the database, and keep the connection for `?ms=` milliseconds of something else."""
+    ms = number(request, "ms", 100, 2_000)
+    alias = SMALL_POOL if SMALL_POOL in connections else DEFAULT_DB_ALIAS
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT 1")
+    time.sleep(ms / 1000)
+    return JsonResponse({"held_ms": ms})
+
+
+@planted("uncompressed")
+def uncompressed(request: HttpRequest) -> HttpResponse:
+    """Send `?kb=` kilobytes of JSON and forbid to compress them."""
+    kilobytes = int(number(request, "kb", 200, 10_240))
+    items = [f"{line:07d} {'big ' * 252}"[:1017] for line in range(kilobytes)]
+    return JsonResponse({"items": items}, headers={"Cache-Control": "no-transform"})
+
+
+@planted("cold-keys")
+def cold_keys(request: HttpRequest) -> HttpResponse:
+    """Cache `?n=` values under keys that nobody will ask for again."""
+    keys = [f"visit:{secrets.token_hex(8)}" for _ in range(int(number(request, "n", 50, 500)))]
+    for key in keys:
+        if cache.get(key) is None:
+            cache.set(key, 1, COLD_KEYS_TTL_S)
+    return JsonResponse({"cached": len(keys)})
+
+
+@planted("tiny-memory")
+def tiny_memory(request: HttpRequest) -> HttpResponse:
+    """Read `?n=` of 150 values through a memory that has room for 100."""
+    tiny, missed = MultiLevelCache("", TINY_MEMORY), 0
+    for _ in range(int(number(request, "n", 100, 500))):
+        key = f"page:{random.randrange(150)}"
+        if tiny.get(key) is None:
+            missed += 1
+            tiny.set(key, 1, COLD_KEYS_TTL_S)
+    return JsonResponse({"missed": missed})

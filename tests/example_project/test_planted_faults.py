@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from django.core.cache import cache
 
 from example_project.shop import checks, faults
 from example_project.shop.models import Review
@@ -13,6 +14,7 @@ pytestmark = pytest.mark.usefixtures("_no_leak")
 NAMES = [
     *("slow", "slow-sql", "n-plus-one", "chatty", "unbounded", "held-transaction"),
     *("leak", "error", "big", "cold-burst"),
+    *("held-connection", "uncompressed", "cold-keys", "tiny-memory"),
 ]
 
 
@@ -29,7 +31,7 @@ def naps(monkeypatch):
     return taken
 
 
-def test_there_are_ten_faults():
+def test_all_faults_have_a_test():
     assert list(faults.FAULTS) == NAMES
 
 
@@ -120,6 +122,35 @@ def test_big_sends_the_size_asked_for(shop):
 def test_a_cold_burst_computes_when_cold_and_not_when_warm(shop, naps):
     assert [shop.get("/cold-burst").json()["computed"] for _ in range(2)] == [True, False]
     assert naps == [0.2]
+
+
+@pytest.mark.usefixtures("_all_faults")
+def test_the_held_connection_asks_first_and_waits_then(shop, naps, django_assert_num_queries):
+    with django_assert_num_queries(1):
+        assert shop.get("/held-connection").json() == {"held_ms": 100}
+    assert naps == [0.1]
+
+
+@pytest.mark.usefixtures("_all_faults")
+def test_what_is_uncompressed_may_not_be_compressed(shop):
+    answer = shop.get("/uncompressed?kb=100", accept_encoding="gzip, zstd, br")
+    assert "Content-Encoding" not in answer.headers
+    assert len(answer.content) == pytest.approx(100 * 1024, rel=0.01)
+
+
+@pytest.mark.usefixtures("_all_faults")
+def test_cold_keys_never_come_again(shop):
+    cache.levels.tally.take()
+    assert [shop.get("/cold-keys?n=30").json()["cached"] for _ in range(2)] == [30, 30]
+    visits = cache.levels.tally.take().patterns["visit:*"]
+    assert (visits.miss, visits.set, visits.l1 + visits.l2) == (60, 60, 0)
+
+
+@pytest.mark.usefixtures("_all_faults")
+def test_a_tiny_memory_never_has_all_of_its_values(shop):
+    for _ in range(5):
+        shop.get("/tiny-memory?n=500")
+    assert 100 < shop.get("/tiny-memory?n=500").json()["missed"] < 300
 
 
 @pytest.mark.parametrize(("name", "advice"), [("n-plus-on", "'n-plus-one'"), ("zzz", "Choose from: all, big")])

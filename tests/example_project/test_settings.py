@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from example_project.environment import cache_from_url, comma_separated, database_from_url
+from example_project.environment import cache_from_url, comma_separated, database_from_url, with_small_pool
 
 FILE = Path("shop.sqlite3")
 
@@ -31,6 +31,20 @@ def test_sqlite_is_a_file_that_several_processes_may_write(url, name):
     database = database_from_url(url, FILE)
     assert (database["ENGINE"], database["NAME"]) == ("django.db.backends.sqlite3", name)
     assert "WAL" in database["OPTIONS"]["init_command"]
+
+
+@pytest.mark.parametrize(
+    ("url", "fault", "aliases"),
+    [
+        ("postgres://h/shop", "held-connection", ["default", "small"]),
+        ("postgres://h/shop", "slow", ["default"]),
+        ("sqlite:///x", "held-connection", ["default"]),
+    ],
+)
+def test_a_pool_of_one_connection_is_there_only_where_it_is_asked_for(url, fault, aliases):
+    databases = with_small_pool({"default": database_from_url(url, FILE)}, {fault})
+    assert list(databases) == aliases
+    assert databases.get("small", {"OPTIONS": {"pool": {"max_size": 1}}})["OPTIONS"] == {"pool": {"max_size": 1}}
 
 
 @pytest.mark.parametrize("url", ["mysql://host/name", "sqlite://", "nonsense"])

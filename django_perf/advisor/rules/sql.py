@@ -19,9 +19,25 @@ from ...store.reader import Snapshot
 from ..advice import HIGH, LOW, MEDIUM, Advice
 from .reading import once
 
+N_PLUS_ONE, UNBOUNDED_RESULT, OPEN_TRANSACTION = "n_plus_one", "unbounded_result", "open_transaction"
+DUPLICATE_QUERY, SLOW_QUERY, CHATTY_ENDPOINT = "duplicate_query", "slow_query", "chatty_endpoint"
+MISSING_INDEX, OTHER_VITAL = "missing_index", "database"
+NAMES = (
+    N_PLUS_ONE,
+    UNBOUNDED_RESULT,
+    OPEN_TRANSACTION,
+    DUPLICATE_QUERY,
+    SLOW_QUERY,
+    CHATTY_ENDPOINT,
+    MISSING_INDEX,
+    OTHER_VITAL,
+)
+
 # Of the time of an endpoint, or of all databases.
 _MUCH, _MOST = 0.1, 0.3
+# A statement with an index takes less than a tenth of it; only with a share of the time besides.
 _SLOW_MS = 20.0
+# A page of Django's admin sends some ten; 30 round trips to another host are 15 ms before anything is computed.
 _CHATTY = 30
 _SHOWN_SQL = 120
 
@@ -35,7 +51,7 @@ def n_plus_one(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
             f"({share:.0%} of its time), at {row.place}: {_sql(row.sql)}"
         )
         severity = HIGH if share >= _MOST else MEDIUM if share >= _MUCH else LOW
-        yield _advice(severity, "n_plus_one", row, evidence, row.remedy or "one statement for all of them")
+        yield _advice(severity, N_PLUS_ONE, row, evidence, row.remedy or "one statement for all of them")
 
 
 def unbounded_result(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
@@ -45,7 +61,7 @@ def unbounded_result(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
             f"{_endpoint(row)} fetches {row.per_request('rows'):,.0f} rows a request without a limit, "
             f"at {row.place}: {_sql(row.sql)}"
         )
-        yield _advice(MEDIUM, "unbounded_result", row, evidence, "paginate it, or take it in pieces with iterator()")
+        yield _advice(MEDIUM, UNBOUNDED_RESULT, row, evidence, "paginate it, or take it in pieces with iterator()")
 
 
 def open_transaction(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
@@ -56,7 +72,7 @@ def open_transaction(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
             f"nothing to do, at {row.place}"
         )
         remedy = "wait, compute and call others before the transaction or behind it: it keeps its locks meanwhile"
-        yield _advice(HIGH, "open_transaction", row, evidence, remedy)
+        yield _advice(HIGH, OPEN_TRANSACTION, row, evidence, remedy)
 
 
 def duplicate_query(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
@@ -67,7 +83,7 @@ def duplicate_query(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
                 f"{_endpoint(row)} asks the very same again {row.per_request('calls'):,.0f} times a request, "
                 f"{_each_ms(row)} of it, at {row.place}: {_sql(row.sql)}"
             )
-            yield _advice(LOW, "duplicate_query", row, evidence, row.remedy or "keep the answer, or use cache_result")
+            yield _advice(LOW, DUPLICATE_QUERY, row, evidence, row.remedy or "keep the answer, or use cache_result")
 
 
 def slow_query(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
@@ -83,7 +99,7 @@ def slow_query(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
             )
             remedy = f"see its plan: manage.py perfexplain {row.id}"
             severity = HIGH if share >= _MOST else MEDIUM
-            yield Advice(severity, "slow_query", evidence, remedy, "query", {"id": row.id}, row.sum.total / 1_000)
+            yield Advice(severity, SLOW_QUERY, evidence, remedy, "query", {"id": row.id}, row.sum.total / 1_000)
 
 
 def chatty_endpoint(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
@@ -99,14 +115,14 @@ def chatty_endpoint(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
             remedy = "look at its queries: fetch related rows together, and keep what seldom changes in a cache"
             params = {"route": row.route, "method": row.method}
             cost_ms = row.counter("db_us") / 1_000
-            yield Advice(MEDIUM, "chatty_endpoint", evidence, remedy, "endpoint", params, cost_ms)
+            yield Advice(MEDIUM, CHATTY_ENDPOINT, evidence, remedy, "endpoint", params, cost_ms)
 
 
 def database(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     """Find what the databases themselves say must be done, a missing index first of all; asks them."""
     for vital in vitals(snapshot, window):
         if vital.state == checks.ACT:
-            rule = "missing_index" if vital.check == "missing index" else "database"
+            rule = MISSING_INDEX if vital.check == "missing index" else OTHER_VITAL
             evidence = (
                 f"{vital.alias}: {vital.check}, {vital.what}: {vital.value}"
                 if vital.what

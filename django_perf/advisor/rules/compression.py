@@ -1,0 +1,55 @@
+"""Judge compression: heavy endpoints that leave as they are, and time that is spent for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...reports.compression import DEAR_COMPRESSION, UNCOMPRESSED, WASTED_COMPRESSION, Compressed
+from ...reports.compression import endpoints as compressed
+from ...reports.requests import endpoints
+from ...reports.text import text_of
+from ...reports.window import Window
+from ...store.reader import Snapshot
+from ..advice import LOW, MEDIUM, Advice
+from .reading import once
+
+NAMES = (UNCOMPRESSED, WASTED_COMPRESSION, DEAR_COMPRESSION)
+# Of all bytes that the site sends, or of the time of the endpoint: below that it is a detail.
+_MUCH = 0.1
+
+
+def compression(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
+    """Find endpoints that are compressed too little or too dearly."""
+    rows = once(compressed, snapshot, window)
+    whole = sum(row.bytes("out") for row in rows)
+    for row in rows:
+        found = row.judged()
+        if found is not None:
+            is_saving = found.rule == UNCOMPRESSED
+            share = row.uncompressed() / whole if is_saving and whole else _share_of_time(snapshot, window, row)
+            said = _sent(row, share) if is_saving else _spent(row, share)
+            evidence = f"{said}: {found.evidence}" if found.evidence else said
+            cost_ms = 0.0 if is_saving else row.cpu_us() / 1_000
+            severity = MEDIUM if share >= _MUCH else LOW
+            yield Advice(severity, found.rule, evidence, found.remedy, "compression", cost_ms=cost_ms)
+
+
+def _share_of_time(snapshot: Snapshot, window: Window, row: Compressed) -> float:
+    for one in once(endpoints, snapshot, window):
+        if (one.route, one.method) == (row.route, row.method) and one.sum.total:
+            return row.cpu_us() / one.sum.total
+    return 0.0
+
+
+def _sent(row: Compressed, share: float) -> str:
+    return (
+        f"{row.method} {row.route} sends {text_of(row.uncompressed(), 'bytes')} uncompressed, {share:.0%} of all bytes "
+        f"that are sent, in {row.count():,} responses"
+    )
+
+
+def _spent(row: Compressed, share: float) -> str:
+    return (
+        f"{row.method} {row.route} compresses for {row.cpu_us() / 1_000:,.0f} ms ({share:.0%} of its time) and saves "
+        f"{text_of(row.saved(), 'bytes')} of {text_of(row.bytes('in'), 'bytes')} in {row.count():,} responses"
+    )
