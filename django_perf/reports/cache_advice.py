@@ -101,7 +101,8 @@ def _coherence(usage: Usage) -> Iterator[Judgement]:
 
 def _hits(usage: Usage) -> Iterator[Judgement]:
     hits = usage.l1 + usage.from_below
-    if usage.reads > _MANY and hits < _LOW * usage.reads:
+    # What only lacks room is told as such.
+    if usage.reads > _MANY and hits + usage.ghost_hits < _LOW * usage.reads:
         yield Judgement(
             LOW_HIT_RATE,
             f"Only {hits:,} of {usage.reads:,} reads hit ({hits / usage.reads:.0%})",
