@@ -118,16 +118,16 @@ class Compressed:
 
     def _is_heavy(self, name: str) -> bool:
         """Tell whether much, and in large pieces, left as it was for a reason."""
-        own = [one for one in self.outcomes if one.name == name]
-        size, count = sum(one.bytes("in") for one in own), sum(one.sum.count for one in own)
-        return size > max(_MUCH_BYTES, _HEAVY_BYTES * count)
+        own = (one for one in self.outcomes if one.name == name)
+        return any(one.bytes("in") > max(_MUCH_BYTES, _HEAVY_BYTES * one.sum.count) for one in own)
 
     def judged(self) -> Judgement | None:
         """Return what is wrong and what to do, that which spares most; None when nothing."""
-        if self.count() < _FEW:
+        counts = {one.name: one.sum.count for one in self.outcomes}
+        whole = sum(counts.values())
+        if whole < _FEW:
             return None
-        wasted = sum(one.sum.count for one in self.outcomes if one.name == "not_smaller")
-        if wasted * 2 > self.count():
+        if counts.get("not_smaller", 0) * 2 > whole:
             remedy = "leave its type out of CONTENT_TYPES, or use no_compress"
             return Judgement(WASTED_COMPRESSION, "compressing gains nothing here", remedy)
         return self._uncompressed() or self._dear()
@@ -142,7 +142,8 @@ class Compressed:
         return None
 
     def _dear(self) -> Judgement | None:
-        if self.cpu_us() * 1_000 > _DEAR_NS_PER_BYTE * self.saved() and self.cpu_us() > _MUCH_US:
+        cpu_us = self.cpu_us()
+        if cpu_us > _MUCH_US and cpu_us * 1_000 > _DEAR_NS_PER_BYTE * self.saved():
             remedy = "use PROFILE fast, or no_compress"
             return Judgement(DEAR_COMPRESSION, "compressing takes longer than sending what it saves", remedy)
         if self.dearest_us() > _DEAR_US:

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 from ...reports.compression import DEAR_COMPRESSION, UNCOMPRESSED, WASTED_COMPRESSION, Compressed
 from ...reports.compression import endpoints as compressed
-from ...reports.requests import endpoints
 from ...reports.text import text_of
 from ...reports.window import Window
 from ...store.reader import Snapshot
 from ..advice import LOW, MEDIUM, Advice
-from .reading import once
+from .reading import by_scope, once
 
 NAMES = (UNCOMPRESSED, WASTED_COMPRESSION, DEAR_COMPRESSION)
 # Of all bytes that the site sends, or of the time of the endpoint: below that it is a detail.
@@ -20,25 +19,26 @@ _MUCH = 0.1
 
 def compression(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     """Find endpoints that are compressed too little or too dearly."""
-    rows = once(compressed, snapshot, window)
-    whole = sum(row.bytes("out") for row in rows)
-    for row in rows:
+    for row in once(compressed, snapshot, window):
         found = row.judged()
         if found is not None:
             is_saving = found.rule == UNCOMPRESSED
-            share = row.uncompressed() / whole if is_saving and whole else _share_of_time(snapshot, window, row)
-            said = _sent(row, share) if is_saving else _spent(row, share)
+            share = (_share_of_bytes if is_saving else _share_of_time)(snapshot, window, row)
+            said = (_sent if is_saving else _spent)(row, share)
             evidence = f"{said}: {found.evidence}" if found.evidence else said
             cost_ms = 0.0 if is_saving else row.cpu_us() / 1_000
             severity = MEDIUM if share >= _MUCH else LOW
             yield Advice(severity, found.rule, evidence, found.remedy, "compression", cost_ms=cost_ms)
 
 
+def _share_of_bytes(snapshot: Snapshot, window: Window, row: Compressed) -> float:
+    whole = sum(one.bytes("out") for one in once(compressed, snapshot, window))
+    return row.uncompressed() / whole if whole else 0.0
+
+
 def _share_of_time(snapshot: Snapshot, window: Window, row: Compressed) -> float:
-    for one in once(endpoints, snapshot, window):
-        if (one.route, one.method) == (row.route, row.method) and one.sum.total:
-            return row.cpu_us() / one.sum.total
-    return 0.0
+    asked = once(by_scope, snapshot, window).get((row.route, row.method))
+    return row.cpu_us() / asked.sum.total if asked is not None and asked.sum.total else 0.0
 
 
 def _sent(row: Compressed, share: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from ...reports.requests import Endpoint, endpoints
 from ...reports.window import Window
 from ...store.reader import Snapshot
 
@@ -18,3 +19,8 @@ def once(read: Callable[[Snapshot, Window], Rows], snapshot: Snapshot, window: W
         snapshot.kept[name] = read(snapshot, window)
     found: Rows = snapshot.kept[name]
     return found
+
+
+def by_scope(snapshot: Snapshot, window: Window) -> dict[tuple[str, str], Endpoint]:
+    """Return the endpoints by (route, method)."""
+    return {(row.route, row.method): row for row in once(endpoints, snapshot, window)}

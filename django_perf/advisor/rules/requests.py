@@ -14,7 +14,7 @@ from ...store.reader import Range, Snapshot, Sum
 from ...store.tiers import ceiling, floor, resolution
 from ..advice import HIGH, LOW, MEDIUM, Advice
 from ..statistics import deviations, doubt
-from .reading import once
+from .reading import by_scope, once
 
 ERROR_SPIKE, FAILING_ENDPOINT, REGRESSION = "error_spike", "failing_endpoint", "regression"
 NAMES = (ERROR_SPIKE, FAILING_ENDPOINT, REGRESSION)
@@ -39,9 +39,7 @@ _QUANTILES = (0.5, 0.95)
 
 def error_spike(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     """Find endpoints that fail far more often than in the period before."""
-    before = {(row.route, row.method): row for row in once(endpoints, snapshot, window.before)}
-    for row in once(endpoints, snapshot, window):
-        was = before.get((row.route, row.method))
+    for row, was in _failing(snapshot, window):
         if was is not None and _has_risen(row, was):
             evidence = (
                 f"{_fails(snapshot, window, row)}; before, it failed {was.counter('errors'):,} of {was.sum.count:,} "
@@ -52,12 +50,16 @@ def error_spike(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
 
 def failing_endpoint(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     """Find endpoints that fail often and did so before, or were not asked before."""
-    before = {(row.route, row.method): row for row in once(endpoints, snapshot, window.before)}
-    for row in once(endpoints, snapshot, window):
-        was = before.get((row.route, row.method))
-        fails = row.counter("errors") >= _FEW_ERRORS and row.error_rate() >= _FAILS
-        if fails and (was is None or not _has_risen(row, was)):
+    for row, was in _failing(snapshot, window):
+        if row.error_rate() >= _FAILS and (was is None or not _has_risen(row, was)):
             yield _of(row, HIGH, FAILING_ENDPOINT, _fails(snapshot, window, row), "see its exceptions and examples")
+
+
+def _failing(snapshot: Snapshot, window: Window) -> Iterator[tuple[Endpoint, Endpoint | None]]:
+    """Yield endpoints that fail more than a few times, as they are and as they were; what was is read only for them."""
+    for row in once(endpoints, snapshot, window):
+        if row.counter("errors") >= _FEW_ERRORS:
+            yield row, once(by_scope, snapshot, window.before).get((row.route, row.method))
 
 
 def regression(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
@@ -67,10 +69,9 @@ def regression(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     if mark is None or periods is None:
         return
     after, before = periods
-    whole = sum(row.sum.total for row in once(endpoints, snapshot, after))
     for row, was in _slower(snapshot, after, before):
         added_us = (row.sum.mean - was.sum.mean) * row.sum.count
-        share = added_us / whole
+        share = added_us / once(_time_us, snapshot, after)
         severity = HIGH if share >= _MOST else MEDIUM if share >= _MUCH else LOW
         evidence = (
             f"{row.method} {row.route} is slower since the mark {clean(mark.text)!r}: mean {_ms(was.sum.mean)} to "
@@ -97,6 +98,10 @@ def around(at: float, window: Window) -> tuple[Window, Window] | None:
     return Window(Range(start, end), window.now), Window(Range(begin, stop), stop * 60.0)
 
 
+def _time_us(snapshot: Snapshot, window: Window) -> int:
+    return sum(row.sum.total for row in once(endpoints, snapshot, window))
+
+
 def _last_mark(snapshot: Snapshot, window: Window) -> Mark | None:
     oldest = (window.span.end - _OLDEST_MARK_MINUTES) * 60
     marks = Mark.objects.using(snapshot.alias).filter(at__gte=oldest, at__lte=window.now)
@@ -105,7 +110,7 @@ def _last_mark(snapshot: Snapshot, window: Window) -> Mark | None:
 
 def _slower(snapshot: Snapshot, after: Window, before: Window) -> Iterator[tuple[Endpoint, Endpoint]]:
     """Yield endpoints that are surely slower, as they are and as they were."""
-    old = {(row.route, row.method): row for row in once(endpoints, snapshot, before)}
+    old = once(by_scope, snapshot, before)
     for row in once(endpoints, snapshot, after):
         was = old.get((row.route, row.method))
         if was is None or min(row.sum.count, was.sum.count) < _FEW:
@@ -124,7 +129,7 @@ def _is_slower(now: Sum, before: Sum) -> bool:
 
 def _has_risen(row: Endpoint, was: Endpoint) -> bool:
     errors, errors_before = row.counter("errors"), was.counter("errors")
-    if errors < _FEW_ERRORS or was.sum.count < _FEW or row.error_rate() < _SPIKE * was.error_rate():
+    if was.sum.count < _FEW or row.error_rate() < _SPIKE * was.error_rate():
         return False
     return deviations(errors, row.sum.count, errors_before, was.sum.count) >= _SURE
 

@@ -12,12 +12,12 @@ from ...metrics.catalog import FINDING
 from ...reports.database import vitals
 from ...reports.findings import Finding, findings
 from ...reports.queries import statements
-from ...reports.requests import endpoint_totals, endpoints
+from ...reports.requests import endpoints
 from ...reports.text import short_sql
 from ...reports.window import Window
 from ...store.reader import Snapshot
 from ..advice import HIGH, LOW, MEDIUM, Advice
-from .reading import once
+from .reading import by_scope, once
 
 N_PLUS_ONE, UNBOUNDED_RESULT, OPEN_TRANSACTION = "n_plus_one", "unbounded_result", "open_transaction"
 DUPLICATE_QUERY, SLOW_QUERY, CHATTY_ENDPOINT = "duplicate_query", "slow_query", "chatty_endpoint"
@@ -132,11 +132,13 @@ def database(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
 
 
 def _findings(snapshot: Snapshot, window: Window, name: str) -> Iterator[Finding]:
-    rows = [row for row in once(findings, snapshot, window) if row.name == name]
-    totals = endpoint_totals(snapshot, window, {(row.route, row.method) for row in rows})
-    for row in rows:
-        row.requests, row.endpoint_us = totals[row.route, row.method]
-        yield row
+    """Yield findings of one name with what their endpoints took."""
+    asked = once(by_scope, snapshot, window)
+    for row in once(findings, snapshot, window):
+        if row.name == name:
+            if endpoint := asked.get((row.route, row.method)):
+                row.requests, row.endpoint_us = endpoint.sum.count, endpoint.sum.total
+            yield row
 
 
 def _advice(severity: str, rule: str, row: Finding, evidence: str, remedy: str) -> Advice:
