@@ -142,11 +142,13 @@ class Compressed:
         return None
 
     def _dear(self) -> Judgement | None:
-        cpu_us = self.cpu_us()
-        if cpu_us > _MUCH_US and cpu_us * 1_000 > _DEAR_NS_PER_BYTE * self.saved():
+        dearest_us = self.dearest_us()
+        # All of it takes no longer than each taking as long as the dearest; as a rule that spares to add it up.
+        is_much = dearest_us * self.count() > _MUCH_US and self.cpu_us() > _MUCH_US
+        if is_much and self.cpu_us() * 1_000 > _DEAR_NS_PER_BYTE * self.saved():
             remedy = "use PROFILE fast, or no_compress"
             return Judgement(DEAR_COMPRESSION, "compressing takes longer than sending what it saves", remedy)
-        if self.dearest_us() > _DEAR_US:
+        if dearest_us > _DEAR_US:
             remedy = "paginate it, or use PROFILE fast"
             return Judgement(DEAR_COMPRESSION, "one response costs milliseconds to compress", remedy)
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django_perf.advisor.report import advise
 from django_perf.advisor.rules import NAMES, STORED
+from django_perf.dashboard.pages import BY_NAME as PAGES
 from django_perf.reports.window import Window
 from django_perf.store.reader import Range, consistent
 from tests.reports.data import HERE
@@ -14,6 +15,7 @@ def advised(*rules, window=HERE):
     """Return what some rules say, or all that need no database, the most urgent first."""
     found = consistent("default", lambda snapshot: advise(snapshot, window, rules or STORED))
     assert {one.rule for one in found} <= set(NAMES)
+    assert {one.page for one in found} <= set(PAGES)
     return found
 
 

@@ -16,6 +16,7 @@ from django_perf.advisor.rules import NAMES, STORED
 from django_perf.cache import MultiLevelCache
 from django_perf.cache import observer as cache_observer
 from django_perf.compression import tally as compression_tally
+from django_perf.dashboard.pages import BY_NAME as PAGES
 from django_perf.metrics.recorder import recorder
 from django_perf.pool import observer as pool_observer
 from django_perf.process.sampler import Sampler
@@ -95,4 +96,5 @@ class Shop:
         recorder.enabled = True
         self.forget()
         assert {one.rule for one in found} <= set(NAMES)
+        assert {one.page for one in found} <= set(PAGES)
         return found

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
-from ...metrics.catalog import EXCEPTION
+from ...metrics.catalog import EXCEPTION, REQUEST, SITE
 from ...metrics.names import clean
 from ...reports.requests import Endpoint, endpoints
 from ...reports.window import Window
+from ...store.fresh import Labels
 from ...store.models import Mark
 from ...store.reader import Range, Snapshot, Sum
 from ...store.tiers import ceiling, floor, resolution
@@ -32,7 +33,9 @@ _COLD_MINUTES, _SETTLED_MINUTES = 2, 8
 _OLDEST_MARK_MINUTES = 7 * 24 * 60
 # Times as slow, and by so much for each request.
 _SLOWER, _LEAST_ADDED_US = 1.25, 1_000
-# Of the time of the whole site, added: see the rules of SQL.
+# Of the time of the whole site: what is less cannot add much, and is not worth a look.
+_LEAST_SHARE = 0.01
+# Of the same, added: see the rules of SQL.
 _MUCH, _MOST = 0.1, 0.3
 _QUANTILES = (0.5, 0.95)
 
@@ -71,7 +74,7 @@ def regression(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     after, before = periods
     for row, was in _slower(snapshot, after, before):
         added_us = (row.sum.mean - was.sum.mean) * row.sum.count
-        share = added_us / once(_time_us, snapshot, after)
+        share = added_us / _time_us(snapshot, after)
         severity = HIGH if share >= _MOST else MEDIUM if share >= _MUCH else LOW
         evidence = (
             f"{row.method} {row.route} is slower since the mark {clean(mark.text)!r}: mean {_ms(was.sum.mean)} to "
@@ -98,10 +101,6 @@ def around(at: float, window: Window) -> tuple[Window, Window] | None:
     return Window(Range(start, end), window.now), Window(Range(begin, stop), stop * 60.0)
 
 
-def _time_us(snapshot: Snapshot, window: Window) -> int:
-    return sum(row.sum.total for row in once(endpoints, snapshot, window))
-
-
 def _last_mark(snapshot: Snapshot, window: Window) -> Mark | None:
     oldest = (window.span.end - _OLDEST_MARK_MINUTES) * 60
     marks = Mark.objects.using(snapshot.alias).filter(at__gte=oldest, at__lte=window.now)
@@ -110,14 +109,28 @@ def _last_mark(snapshot: Snapshot, window: Window) -> Mark | None:
 
 def _slower(snapshot: Snapshot, after: Window, before: Window) -> Iterator[tuple[Endpoint, Endpoint]]:
     """Yield endpoints that are surely slower, as they are and as they were."""
-    old = once(by_scope, snapshot, before)
-    for row in once(endpoints, snapshot, after):
+    least_us = _LEAST_SHARE * _time_us(snapshot, after)
+    rows = [row for row in once(endpoints, snapshot, after) if row.sum.total >= least_us and row.sum.count >= _FEW]
+    old = _as_they_were(snapshot, before, {(row.route, row.method) for row in rows})
+    for row in rows:
         was = old.get((row.route, row.method))
-        if was is None or min(row.sum.count, was.sum.count) < _FEW:
+        if was is None or was.sum.count < _FEW:
             continue
         # The means first: they are read at once, and quantiles are not.
         if row.sum.mean - was.sum.mean >= _LEAST_ADDED_US and _is_slower(row.sum, was.sum):
             yield row, was
+
+
+def _as_they_were(snapshot: Snapshot, before: Window, scopes: Set[Labels]) -> dict[Labels, Endpoint]:
+    found: dict[Labels, Endpoint] = {}
+    for (route, method, _), sum_ in snapshot.sums(REQUEST, before.span, lambda labels: labels[:2] in scopes).items():
+        found.setdefault((route, method), Endpoint(route, method, before.seconds)).sum.merge(sum_)
+    return found
+
+
+def _time_us(snapshot: Snapshot, window: Window) -> int:
+    """Return the time of all requests of the site."""
+    return snapshot.sums(SITE, window.span).get((), Sum()).total
 
 
 def _is_slower(now: Sum, before: Sum) -> bool:

@@ -91,8 +91,8 @@ def slow_query(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     rows = once(statements, snapshot, window)
     whole = sum(row.sum.total for row in rows)
     for row in rows:
-        share, mean_ms = (row.sum.total / whole if whole else 0.0), row.sum.mean / 1_000
-        if share >= _MUCH and mean_ms >= _SLOW_MS:
+        share = row.sum.total / whole if whole else 0.0
+        if share >= _MUCH and (mean_ms := row.sum.mean / 1_000) >= _SLOW_MS:
             evidence = (
                 f"{share:.0%} of the time of all queries is spent in one: {row.sum.count:,} calls, {mean_ms:,.0f} ms "
                 f"on average, {row.sum.max / 1_000:,.0f} ms at most: {_sql(row.sql)}"
