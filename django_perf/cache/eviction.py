@@ -79,9 +79,6 @@ class Ghost:
     def __init__(self) -> None:
         self._left: OrderedDict[int, bool] = OrderedDict()
 
-    def __len__(self) -> int:
-        return len(self._left)
-
     def remember(self, key: str, most: int, for_want_of_room: bool = True) -> None:
         """Add a key, and forget the oldest beyond `most`."""
         self._left[hash(key)] = for_want_of_room

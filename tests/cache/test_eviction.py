@@ -92,7 +92,7 @@ class TestEveryPolicy:
             if number >= 10:
                 policy.victim()
             policy.admit(entry(f"{number}"))
-        assert len(policy._ghost) <= 10
+        assert len(policy._ghost._left) <= 10
         assert policy.admit(entry("0")) is False
 
     def test_a_victim_is_found_though_all_are_read_all_the_time(self, name):
@@ -205,7 +205,7 @@ def test_s3fifo_puts_a_key_that_soon_comes_back_into_the_main_queue():
     assert order(policy, 1) == "a"
     admit(policy, "a")
     assert list(policy._main) == ["a"]
-    assert not len(policy._ghost)
+    assert not policy._ghost._left
 
 
 def test_s3fifo_puts_a_useful_key_that_was_removed_into_the_main_queue():
