@@ -18,6 +18,8 @@ logger = logging.getLogger("django_perf")
 
 _FOLD_AT = 512
 _MAX_KEYS = 10_000
+# A race lasts as long as a computation; of more keys than are missed meanwhile nothing needs to be known.
+_MAX_RACES = 2_000
 # Where nobody takes the figures, as in a management command, they must not grow for ever.
 _MAX_PATTERNS = 500
 _LOG_EVERY_S = 60.0
@@ -81,7 +83,7 @@ class Races:
         return is_late
 
     def _next(self, known: dict[Any, int]) -> int:
-        if len(known) >= _MAX_KEYS:
+        if len(known) >= _MAX_RACES:
             known.clear()
         self._serial += 1
         return self._serial

@@ -135,7 +135,7 @@ def test_a_value_that_several_threads_compute_at_once_is_counted_and_no_other(ca
 
 
 def test_races_are_known_for_the_latest_keys_only(monkeypatch):
-    monkeypatch.setattr(tally, "_MAX_KEYS", 3)
+    monkeypatch.setattr(tally, "_MAX_RACES", 3)
     races = tally.Races()
     for number in range(20):
         races.miss(1, f"{number}")
