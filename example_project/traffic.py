@@ -117,7 +117,7 @@ ORDINARY: dict[Callable[[Visitors], Call], float] = {
     Visitors.delete: 0.02,
     Visitors.invalid: 1,
 }
-# Path of a harmless probe, path to send, share of the traffic.
+# Path of a harmless probe, path to send, share of the traffic: so many that a minute at 60 a second is evidence.
 PLANTED = (
     ("/slow?ms=0", "/slow?ms=1200", 0.4),
     ("/slow-sql?s=0", "/slow-sql?s=1.2", 0.2),
@@ -128,9 +128,9 @@ PLANTED = (
     ("/leak", "/leak", 0.5),
     ("/error", "/error", 2),
     ("/big?kb=0", "/big?kb=200", 1),
-    ("/cold-burst?ms=0", "/cold-burst", 1.5),
-    ("/held-connection?ms=0", "/held-connection", 1),
-    ("/uncompressed?kb=0", "/uncompressed", 1),
+    ("/cold-burst?ms=0", "/cold-burst", 12),
+    ("/held-connection?ms=0", "/held-connection", 6),
+    ("/uncompressed?kb=0", "/uncompressed", 4),
     ("/cold-keys?n=0", "/cold-keys", 1),
     ("/tiny-memory?n=0", "/tiny-memory", 1),
 )

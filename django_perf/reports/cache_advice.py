@@ -20,7 +20,7 @@ _REFUSED = 0.1
 # other 95 together.
 _WORTH = 0.05
 # Of what is stored, and so many at least: two threads that miss at the same time by chance are no stampede.
-_RACED, _FEW_RACES = 0.1, 20
+_RACED, _FEW_RACES = 0.1, 10
 
 
 @dataclass(frozen=True, slots=True)

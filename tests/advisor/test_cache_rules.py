@@ -82,7 +82,7 @@ def test_evictions_of_what_nobody_asks_for_again_need_no_more_room():
     assert advised(cache_level) == []
 
 
-@pytest.mark.parametrize(("again", "expected"), [(20, []), (21, [("stampede", HIGH)])])
+@pytest.mark.parametrize(("again", "expected"), [(10, []), (11, [("stampede", HIGH)])])
 def test_values_that_are_computed_at_once_are_a_stampede_unless_they_are_few(again, expected):
     store(keys("cold-burst", l1=100, miss=60, set=60, again=again), calls("l1", 100, 1))
     assert severities(cache_keys) == expected
