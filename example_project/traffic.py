@@ -117,7 +117,7 @@ ORDINARY: dict[Callable[[Visitors], Call], float] = {
     Visitors.delete: 0.02,
     Visitors.invalid: 1,
 }
-# Path of a harmless probe, path to send, share of the traffic: so many that a minute at 60 a second is evidence.
+# Path of a harmless probe, path to send, share of the traffic: some minutes at 60 a second are evidence for the advice.
 PLANTED = (
     ("/slow?ms=0", "/slow?ms=1200", 0.4),
     ("/slow-sql?s=0", "/slow-sql?s=1.2", 0.2),
