@@ -50,12 +50,13 @@ class Range:
 class Sum:
     """Add up one series; quantiles unpack its histograms, everything else reads the heads of the frames alone."""
 
-    __slots__ = ("_columns", "_parts", "_quantiles")
+    __slots__ = ("_columns", "_histogram", "_parts", "_quantiles")
 
     def __init__(self) -> None:
         self._parts: Parts = []
         self._columns: dict[int, int] = {}
         self._quantiles: dict[tuple[float, ...], list[float]] = {}
+        self._histogram: Histogram | None = None
 
     def add(self, parts: Parts) -> None:
         """Add series of stacks."""
@@ -66,6 +67,7 @@ class Sum:
         self._parts += other._parts
         self._columns.clear()
         self._quantiles.clear()
+        self._histogram = None
 
     def _column(self, number: int, add: Callable[[Iterable[int]], int] = sum) -> int:
         if number not in self._columns:
@@ -104,8 +106,10 @@ class Sum:
         return self.histogram().cumulative(lasts)
 
     def histogram(self) -> Histogram:
-        """Return all values as one histogram."""
-        return Histogram.merged((frame, index) for stack, index in self._parts for frame in stack.frames)
+        """Return all values as one histogram, which is not to be changed."""
+        if self._histogram is None:
+            self._histogram = Histogram.merged((frame, index) for stack, index in self._parts for frame in stack.frames)
+        return self._histogram
 
     def counter(self, kind: Kind, name: str) -> int:
         """Return a counter by name; 0 where no row had it yet."""

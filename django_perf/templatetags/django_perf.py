@@ -12,6 +12,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from ..dashboard.charts import Chart
+from ..dashboard.heat import HeatMap
 from ..dashboard.page import Asked, Note
 from ..dashboard.views import address
 from ..metrics.names import clean
@@ -80,6 +81,19 @@ def _link(target: str, row: dict[str, Value], range_: Mapping[str, str]) -> str:
     if target == "query" and not row.get("sql"):
         return ""
     return address(target, id=str(id_), **range_)
+
+
+@register.simple_tag
+def heat_cells(heat: HeatMap) -> SafeString:
+    """Return the cells of a heat map, of which there are hundreds too; their texts go through escape() as well."""
+    box = f'width="{heat.cell_width:.1f}" height="{heat.band_height}"'
+    return SafeString(
+        "".join(
+            f'<rect x="{cell.x:.1f}" y="{cell.y}" {box} fill-opacity="{cell.shade:.2f}">'
+            f"<title>{escape(cell.text)}</title></rect>"
+            for cell in heat.cells
+        )
+    )
 
 
 @register.simple_tag

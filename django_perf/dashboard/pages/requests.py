@@ -20,7 +20,7 @@ from ...reports.samples import SAMPLES, examples
 from ...reports.transactions import TRANSACTIONS
 from ...reports.window import Window
 from ...store.fresh import Labels
-from ...store.reader import Range, Snapshot, Sum, Wanted
+from ...store.reader import Snapshot, Sum, Wanted
 from ...store.samples import of_endpoint
 from ..charts import Chart, Line
 from ..heat import heat_map
@@ -49,13 +49,15 @@ def overview(snapshot: Snapshot, asked: Asked) -> Page:
     """Return the first page: the whole site, what needs attention, and the endpoints by total time."""
     tables = asked.tables(snapshot, {REQUESTS: _SHOWN, QUERIES: FEW_ROWS, EXCEPTIONS: FEW_ROWS})
     said = advised(advise(snapshot, asked.window)[:FEW_NOTES])
-    return replace(_page(snapshot, asked.window, SITE, None, tables), notes=said)
+    page, _ = _page(snapshot, asked.window, SITE, None, tables)
+    return replace(page, notes=said)
 
 
 def requests(snapshot: Snapshot, asked: Asked) -> Page:
     """Return the page of all endpoints, and of what has changed since the time before."""
     tables = asked.tables(snapshot, {REQUESTS: ROWS, CHANGES: FEW_ROWS})
-    return _page(snapshot, asked.window, SITE, None, tables)
+    page, _ = _page(snapshot, asked.window, SITE, None, tables)
+    return page
 
 
 def endpoint(snapshot: Snapshot, asked: Asked) -> Page:
@@ -79,22 +81,21 @@ def endpoint(snapshot: Snapshot, asked: Asked) -> Page:
     )
     tables = [asked.table(report, snapshot) for report in reports]
     shown = [table for number, table in enumerate(tables) if table.rows or number in (0, 4)]
-    page = _page(snapshot, asked.window, REQUEST, is_own, shown)
-    return replace(page, own={"heat": heat_map(snapshot.points(REQUEST, *_over_time(asked.window), is_own))})
+    page, points = _page(snapshot, asked.window, REQUEST, is_own, shown)
+    return replace(page, own={"heat": heat_map(points)})
 
 
-def _over_time(window: Window) -> tuple[Range, int]:
-    wide = charted(window)
-    return wide.span, wide.step
-
-
-def _page(snapshot: Snapshot, window: Window, kind: Kind, wanted: Wanted | None, tables: list[Table]) -> Page:
+def _page(
+    snapshot: Snapshot, window: Window, kind: Kind, wanted: Wanted | None, tables: list[Table]
+) -> tuple[Page, list[tuple[int, Sum]]]:
+    """Return the page, and the points of its charts."""
     figures = [_figures(kind, total(snapshot, kind, one, wanted), one.seconds) for one in (window, window.before)]
     wide = charted(window)
     points = settled(snapshot.points(kind, wide.span, wide.step, wanted), wide.now)
     seconds = seconds_of(times_of(points), wide)
     over_time = [_figures(kind, sum_, each) for (_, sum_), each in zip(points, seconds, strict=True)]
-    return Page(window, health(snapshot, window), _cards(figures, over_time), _charts(kind, points, wide), tables)
+    cards, charts = _cards(figures, over_time), _charts(kind, points, wide)
+    return Page(window, health(snapshot, window), cards, charts, tables), points
 
 
 def _cards(figures: Sequence[Sequence[float | None]], over_time: Sequence[Sequence[float | None]]) -> list[Card]:
