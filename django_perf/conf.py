@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
@@ -10,9 +9,13 @@ from functools import lru_cache
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
+
+from .metrics import alert_rules
+from .metrics.names import nearest
 
 T = TypeVar("T")
 
@@ -45,6 +48,7 @@ CONTENT_TYPES = (
     "image/vnd.microsoft.icon",
 )
 _BEARER = "a text of printable ASCII without spaces, which secrets.token_urlsafe() makes, or None"
+_WEBHOOK = "an address that begins with https:// or http://, without a user in it, or None"
 _NETWORKS = "a list of networks without host bits, as ['10.0.0.0/8', '::1']"
 
 
@@ -122,6 +126,22 @@ def _is_share(value: object) -> bool:
     return value is None or (_is_seconds(value) and value <= 1)  # type: ignore[operator]
 
 
+def _is_pause(value: object) -> bool:
+    return _is_seconds(value) and value >= 60  # type: ignore[operator]
+
+
+def _is_webhook(value: object) -> bool:
+    if value is None:
+        return True
+    # What urllib would refuse at the first alert, and a user that it would take for a part of the host.
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s@\x00-\x20\x7f-\U0010ffff]+", value):
+        return False
+    try:
+        return bool(urlsplit(value).hostname) and urlsplit(value).port != 0
+    except ValueError:
+        return False
+
+
 def _is_folder(value: object) -> bool:
     return value is None or (isinstance(value, (str, Path)) and Path(value).is_absolute())
 
@@ -166,6 +186,14 @@ class Settings:
     server_timing: bool = _setting(True, _is_bool, "True or False")
     ignore_routes: tuple[str, ...] = _setting((), _is_strings, "a list of routes, * as wildcard")
     worker_slots: int | None = _setting(None, _is_slots, "requests a worker serves at once, or None to find out")
+    # The rules that alert_rules.py makes of the dicts: what is wrong with one is told key by key.
+    alerts: tuple[alert_rules.Rule, ...] = field(
+        default=(), metadata={"problems": alert_rules.problems, "read": alert_rules.rules}
+    )
+    alert_emails: bool = _setting(False, _is_bool, "True or False")
+    # Whoever knows the address of a chat's webhook can write there.
+    alert_webhook: str | None = _setting(None, _is_webhook, _WEBHOOK, is_secret=True)
+    alert_every: float = _setting(3600.0, _is_pause, "seconds, 60 or more")
     record_commands: bool = _setting(False, _is_bool, "True or False")
     compression: Compression = field(default=Compression(), metadata={"of": Compression})
 
@@ -188,11 +216,12 @@ def _read() -> Settings:
 
 
 def _made(cls: type[T], raw: dict[str, Any]) -> T:
-    inner = {item.name: item.metadata.get("of") for item in fields(cls)}  # type: ignore[arg-type]
+    known = {item.name: item.metadata for item in fields(cls)}  # type: ignore[arg-type]
     given: dict[str, Any] = {}
     for key, value in raw.items():
-        nested = inner[key.lower()]
-        given[key.lower()] = _frozen(value) if nested is None else _made(nested, value)
+        metadata = known[key.lower()]
+        read = metadata.get("read", _frozen)
+        given[key.lower()] = _made(metadata["of"], value) if "of" in metadata else read(value)
     return cls(**given)
 
 
@@ -219,12 +248,14 @@ def problems(raw: object, cls: type = Settings, name: str = NAME) -> Iterator[Pr
             yield _unknown(str(key), list(known), name)
         elif "of" in known[key]:
             yield from problems(value, known[key]["of"], f"{name}[{key!r}]")
+        elif "problems" in known[key]:
+            yield from (Problem(*fault) for fault in known[key]["problems"](value, f"{name}[{key!r}]"))
         elif not known[key]["valid"](value):
             shown = "no such secret" if known[key]["is_secret"] and value else repr(value)
             yield Problem(f"{name}[{key!r}] is {shown}", f"It takes {known[key]['wants']}.")
 
 
 def _unknown(key: str, known: list[str], name: str) -> Problem:
-    near = difflib.get_close_matches(key.upper(), known, n=1, cutoff=0.4)
-    hint = f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(known)}."
+    near = nearest(key.upper(), known)
+    hint = f"Did you mean {near!r}?" if near else f"Known are {', '.join(known)}."
     return Problem(f"{name} has no setting {key!r}", hint, unknown=True)

@@ -31,6 +31,7 @@ BLOCKS = Report[Block](
     title="Blocks",
     order="total_ms",
     rows=_blocks,
+    keys=("name",),
     columns=(
         Column("name", "Block", "text", lambda row: row.name),
         Column("count", "Count", "count", lambda row: row.sum.count),

@@ -259,6 +259,7 @@ CACHE_KEYS = Report[Keys](
     title="Keys by pattern",
     order="reads",
     rows=keys,
+    keys=("alias", "pattern"),
     columns=(
         Column("alias", "Cache", "text", lambda row: row.alias, is_detail=True),
         Column("pattern", "Pattern", "text", lambda row: row.pattern),

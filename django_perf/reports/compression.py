@@ -192,6 +192,7 @@ COMPRESSIONS = Report[Compressed](
     order="saved",
     rows=endpoints,
     totals=_totals,
+    keys=("route", "method"),
     columns=(
         Column("route", "Route", "text", lambda row: row.route),
         Column("method", "Method", "text", lambda row: row.method),
@@ -213,6 +214,7 @@ COMPRESSION_OUTCOMES = Report[Outcome](
     title="What became of responses",
     order="count",
     rows=outcomes,
+    keys=("outcome",),
     columns=(
         Column("outcome", "Outcome", "text", lambda row: row.name),
         Column("meaning", "Meaning", "text", lambda row: _MEANINGS.get(row.name, "")),

@@ -31,6 +31,7 @@ EXCEPTIONS = Report[Failure](
     empty="No request has raised an exception in this time.",
     order="count",
     rows=_failures,
+    keys=("name", "endpoint", "method"),
     columns=(
         Column("name", "Exception", "text", lambda row: row.name),
         Column("endpoint", "Endpoint", "text", lambda row: row.route, link="endpoint"),

@@ -23,9 +23,24 @@ def set_mark(alias: str, text: str, at: float | None = None) -> Mark:
     return Mark.objects.using(alias).create(at=time.time() if at is None else at, text=cleaned)
 
 
-def last_mark(alias: str) -> Mark | None:
-    """Return the latest mark, None if there is none."""
-    return Mark.objects.using(alias).order_by("-at").first()
+def last_mark(alias: str, text: str = "") -> Mark | None:
+    """Return the latest mark whose text contains `text`, None if there is none."""
+    return Mark.objects.using(alias).filter(text__icontains=text).order_by("-at").first()
+
+
+def since_mark(alias: str, asked: str) -> str:
+    """Return the time of the mark that "mark" or "mark:TEXT" means; anything else as it is.
+
+    Raises ValueError when there is no such mark.
+    """
+    word, _, text = asked.partition(":")
+    if word.strip().lower() != "mark":
+        return asked
+    mark = last_mark(alias, text.strip())
+    if mark is None:
+        which = f" with {text.strip()!r} in it" if text.strip() else ""
+        raise ValueError(f"there is no mark{which}; set one with `manage.py perfmark TEXT`")
+    return moment(mark.at).isoformat()
 
 
 def marks(snapshot: Snapshot, window: Window) -> list[Mark]:

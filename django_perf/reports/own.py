@@ -44,6 +44,7 @@ LOSSES = Report[Loss](
     order="count",
     empty="Nothing was lost.",
     rows=_losses,
+    keys=("what", "detail"),
     columns=(
         Column("detail", "What was lost, or what failed", "text", lambda row: row.detail),
         Column("what", "Sort", "text", lambda row: row.what),
@@ -78,6 +79,7 @@ OWN_COSTS = Report[Cost](
     name="own_costs",
     title="What django_perf costs",
     order="",
+    keys=("what",),
     rows=lambda snapshot, window: list(costs(snapshot, window).values()),
     columns=(
         Column("what", "Work", "text", lambda row: row.what),

@@ -119,6 +119,7 @@ QUERIES = Report[Statement](
     rows=statements,
     enrich=_enrich,
     totals=_totals,
+    keys=("id",),
     columns=(
         Column("id", "Id", "text", lambda row: row.id, is_detail=True),
         Column("sql", "SQL", "text", lambda row: row.sql, link="query"),

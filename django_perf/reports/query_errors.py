@@ -33,6 +33,7 @@ QUERY_ERRORS = Report[QueryError](
     title="Failed queries",
     order="count",
     rows=query_errors,
+    keys=("query_id", "code"),
     columns=(
         Column("query_id", "Query", "text", lambda row: shape_id(row.alias, row.sql), is_detail=True),
         Column("sql", "SQL", "text", lambda row: row.sql, link="query"),

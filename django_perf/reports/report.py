@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from ..metrics.names import nearest
 from ..store.reader import Snapshot
 from .window import Window
 
@@ -37,7 +38,8 @@ class Column(Generic[Row]):
 class Table:
     """Hold the answer of one report: rows as dicts by column name, in order, the first of them at `offset`.
 
-    `found` counts them before the limit.
+    `found` counts them before the limit. `before` has the rows of another time, None for one that was not there then;
+    it is None itself where nothing is compared.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Table:
     links: dict[str, str] = field(default_factory=dict)
     offset: int = 0
     empty: str = ""
+    before: list[dict[str, Value] | None] | None = None
 
     @property
     def end(self) -> int:
@@ -63,7 +66,8 @@ class Report(Generic[Row]):
 
     `enrich` completes rows with what is too dear to read for those that the limit cuts off. Quantiles are worked out
     for the rows that are shown only, unless the order asks for them. `is_live` marks one that asks the monitored
-    databases themselves: it is answered only where it is named. `empty` says what it means that there are no rows.
+    databases themselves: it is answered only where it is named. `empty` says what it means that there are no rows. `keys`
+    are the columns that tell its rows apart, in whatever time they are read; without them a row cannot be compared.
     """
 
     name: str
@@ -75,14 +79,16 @@ class Report(Generic[Row]):
     is_live: bool = False
     empty: str = "Nothing was measured in this time."
     totals: Callable[[Snapshot, Window, list[Row]], Mapping[str, Value]] = lambda snapshot, window, rows: {}
+    keys: tuple[str, ...] = ()
 
     def column(self, name: str) -> Column[Row]:
         """Return a column by name; raises KeyError that lists the names there are."""
         for column in self.columns:
             if column.name == name:
                 return column
-        known = ", ".join(column.name for column in self.columns)
-        raise KeyError(f"report {self.name!r} has no column {name!r}; it has {known}")
+        known = [column.name for column in self.columns]
+        meant = f"; did you mean {near!r}?" if (near := nearest(name, known)) else ""
+        raise KeyError(f"report {self.name!r} has no column {name!r}; it has {', '.join(known)}{meant}")
 
     def table(
         self,
@@ -113,13 +119,25 @@ class Report(Generic[Row]):
             title=self.title,
             columns=[{"name": one.name, "label": one.label, "unit": one.unit} for one in self.columns],
             details={one.name for one in self.columns if one.is_detail},
-            rows=[{one.name: one.value(row) for one in self.columns} for row in shown],
+            rows=self._worked_out(shown),
             totals=dict(self.totals(snapshot, window, rows)),
             found=len(rows),
             links={one.name: one.link for one in self.columns if one.link},
             offset=offset,
             empty=self.empty,
         )
+
+    def rows_of(
+        self, snapshot: Snapshot, window: Window, wanted: Container[tuple[Value, ...]]
+    ) -> list[dict[str, Value]]:
+        """Return the rows with the `wanted` values of the keys."""
+        keys = [self.column(name) for name in self.keys]
+        rows = [row for row in self.rows(snapshot, window) if tuple(one.value(row) for one in keys) in wanted]
+        self._complete(snapshot, window, rows)
+        return self._worked_out(rows)
+
+    def _worked_out(self, rows: list[Row]) -> list[dict[str, Value]]:
+        return [{one.name: one.value(row) for one in self.columns} for row in rows]
 
     def _matching(self, rows: list[Row], text: str) -> list[Row]:
         if not text:

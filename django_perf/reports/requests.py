@@ -70,9 +70,13 @@ def endpoint_totals(snapshot: Snapshot, window: Window, scopes: Set[Labels]) -> 
     return found
 
 
+def whole_site(snapshot: Snapshot, window: Window) -> Endpoint:
+    """Return all requests as if of one endpoint, from their own series: merging those of all would cost far more."""
+    return Endpoint("", "", window.seconds, snapshot.sums(SITE, window.span).get((), Sum()))
+
+
 def _totals(snapshot: Snapshot, window: Window, rows: Sequence[Endpoint]) -> Mapping[str, Value]:
-    """Take the series of the whole site: merging those of all endpoints would cost more than all else on the page."""
-    site = Endpoint("", "", 1.0, snapshot.sums(SITE, window.span).get((), Sum()))
+    site = whole_site(snapshot, window)
     return {
         "count": site.sum.count,
         "errors": site.counter("errors"),
@@ -87,6 +91,7 @@ REQUESTS = Report[Endpoint](
     order="total_ms",
     rows=endpoints,
     totals=_totals,
+    keys=("name", "method"),
     columns=(
         Column("name", "Endpoint", "text", lambda row: row.route, link="endpoint"),
         Column("method", "Method", "text", lambda row: row.method),

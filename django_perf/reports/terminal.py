@@ -1,4 +1,4 @@
-"""Draw tables in a terminal; plain text where there is none."""
+"""Print tables in a terminal; plain text where there is none."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .answer import Answer
-from .report import Table, Value
-from .text import short_sql, text_of
+from .grid import draw
+from .health import Health
 
 _WIDE = 200
-# A name is cut to what the terminal leaves it, within these; below the least, columns go instead.
-_TEXT_WIDTH, _LEAST_TEXT_WIDTH = 60, 24
-_GAP = 3
-_TEXTS = {"text", "prose"}
 
 
 def console_for(out: Any) -> Any:
@@ -32,101 +28,52 @@ def print_answer(result: Answer, out: Any, is_overview: bool = False) -> None:
         console.print(part)
 
 
-def watch(read: Callable[[], Answer], every_s: float, is_overview: bool = False) -> None:
-    """Redraw the tables until Ctrl-C."""
-    from rich.console import Console, Group
-    from rich.live import Live
+def print_health(result: Answer, out: Any) -> None:
+    """Print the state of the measuring alone."""
+    console_for(out).print(health_line(result.health))
 
-    console = Console(highlight=False)
-    with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
-        try:
-            while True:
-                live.update(Group(*_parts(read(), console.width, is_overview)), refresh=True)
-                time.sleep(every_s)
-        except KeyboardInterrupt:
-            return
+
+def watch(read: Callable[[], Answer], out: Any, every_s: float, is_overview: bool = False) -> None:
+    """Print the tables to `out` again and again until Ctrl-C: where nobody can press a key, or nothing be overwritten.
+
+    A terminal that can is cleared before.
+    """
+    console = console_for(out)
+    try:
+        while True:
+            parts = list(_parts(read(), console.width, is_overview))
+            console.clear()  # nothing but a terminal is
+            for part in parts:
+                console.print(part)
+            time.sleep(every_s)
+    except KeyboardInterrupt:
+        return
 
 
 def _parts(result: Answer, width: int, is_overview: bool) -> Iterable[Any]:
     from rich.text import Text
 
-    since, until = (f"{moment:%Y-%m-%d %H:%M}" for moment in (result.window.since, result.window.until))
-    yield Text(f"{since} to {until} UTC, last flush {result.health.last_flush or 'never'}", style="dim")
+    yield Text(_bounds(result), style="dim")
     empty = [table.title for table in result.tables.values() if not table.rows]
     for table in result.tables.values():
         if table.rows or not is_overview:
-            yield from _draw(table, width)
+            yield from draw(table, width)
     if is_overview and empty:
         yield Text(f"\nNothing was measured in this time of: {', '.join(empty)}\n", style="dim")
-    yield _health_line(result)
+    yield health_line(result.health)
 
 
-def _draw(table: Table, width: int) -> Iterable[Any]:
-    from rich import box
-    from rich.table import Table as Grid
+def _bounds(result: Answer) -> str:
+    window = result.window
+    spans = [window, window.before] if result.is_compared else [window]
+    times = ", against ".join(f"{one.since:%Y-%m-%d %H:%M} to {one.until:%Y-%m-%d %H:%M}" for one in spans)
+    return f"{times} UTC, last flush {result.health.last_flush or 'never'}"
+
+
+def health_line(health: Health) -> Any:
+    """Return one line on the state of the measuring."""
     from rich.text import Text
 
-    if not table.rows:
-        yield Text(f"\n{table.title}: nothing was measured in this time\n")
-        return
-    left_out = f", {len(table.rows)} of {table.found} shown" if table.found > len(table.rows) else ""
-    grid = Grid(title=f"{table.title}{left_out}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    columns = _fitting(table, width)
-    text_width = _text_width(table, columns, width)
-    for column in columns:
-        is_text, is_prose = column["unit"] in _TEXTS, column["unit"] == "prose"
-        grid.add_column(
-            column["label"],
-            justify="left" if is_text or column["unit"] == "time" else "right",
-            overflow="fold" if is_prose else "ellipsis",
-            no_wrap=not is_prose,
-            max_width=text_width if is_text else None,
-        )
-    for row in table.rows:
-        # Text, not str: a recorded name must never be read as rich's markup.
-        grid.add_row(*(Text(_cell(row[column["name"]], column)) for column in columns))
-    yield grid
-
-
-def _fitting(table: Table, width: int) -> list[dict[str, str]]:
-    """Return the columns that `width` holds: it costs the details first and then the last ones, never a digit."""
-    columns = table.columns
-    if _width(table, columns, _LEAST_TEXT_WIDTH) > width:
-        columns = [column for column in columns if column["name"] not in table.details]
-    while len(columns) > 2 and _width(table, columns, _LEAST_TEXT_WIDTH) > width:
-        columns = columns[:-1]
-    return columns
-
-
-def _text_width(table: Table, columns: list[dict[str, str]], width: int) -> int:
-    """Return what the numbers leave of `width` to each text."""
-    widths = range(_TEXT_WIDTH, 0, -1)
-    return next((at_most for at_most in widths if _width(table, columns, at_most) <= width), 1)
-
-
-def _width(table: Table, columns: list[dict[str, str]], text_width: int) -> int:
-    """Return the width of `columns` when text is cut to `text_width`."""
-    return sum(_GAP + _column_width(table, column, text_width) for column in columns)
-
-
-def _column_width(table: Table, column: dict[str, str], text_width: int) -> int:
-    from rich.cells import cell_len
-
-    longest = max(cell_len(_cell(row[column["name"]], column)) for row in table.rows)
-    if column["unit"] in _TEXTS:
-        longest = min(longest, text_width)
-    return max(longest, cell_len(column["label"]))
-
-
-def _cell(value: Value, column: dict[str, str]) -> str:
-    text = text_of(value, column["unit"])
-    return short_sql(text) if column["name"] == "sql" else text
-
-
-def _health_line(result: Answer) -> Any:
-    from rich.text import Text
-
-    health = result.health
     if not health.is_losing:
         return Text(f"{health.workers} workers, nothing lost", style="green")
     errors = ", ".join(f"{name} x {count}" for name, count in health.errors.items()) or "none"

@@ -45,6 +45,7 @@ TRANSACTIONS = Report[Transactions](
     title="Transactions",
     order="total_ms",
     rows=transactions,
+    keys=("name", "method", "alias"),
     columns=(
         Column("name", "Endpoint", "text", lambda row: row.route, link="endpoint"),
         Column("method", "Method", "text", lambda row: row.method),

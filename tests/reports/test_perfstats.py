@@ -98,6 +98,7 @@ def test_json_has_the_documented_keys(shop):
         *("queries", "query_errors", "findings", "lines", "transactions"),
         *("pool", "pool_processes", "cache", "cache_keys", "cache_processes"),
         *("compression", "compression_outcomes"),
+        *("changes", "marks", "losses", "own_costs", "alerts"),
     }
     for name, report in found["reports"].items():
         assert set(report) == {"columns", "rows", "totals"}
@@ -149,29 +150,46 @@ def test_a_report_without_the_column_keeps_its_own_order(shop):
         (("--limit", "0"), "--limit 0 shows nothing; give 1 or more"),
         (("--limit", "-1"), "--limit -1 shows nothing"),
         (("--watch", "--format", "json"), "--watch shows tables; leave --format out"),
-        (("everything",), "invalid choice: 'everything'"),
+        (("zzz",), "no report 'zzz'; there are advice, "),
+        (("requets",), "no report 'requets'; did you mean 'requests'?"),
+        (("requests", "--sort", "p95"), "did you mean 'p95_ms'?"),
+        (("requests", "--sort=-p98"), "report 'requests' has no column 'p98'"),
+        (("--since", "mark"), "there is no mark; set one with `manage.py perfmark TEXT`"),
+        (("--since", "mark:v2"), "there is no mark with 'v2' in it"),
+        (("--until", "noon"), "'noon' is no time"),
+        (("--watch", "--until", "2026-11-29"), "--watch shows what happens now"),
+        (("--watch", "--fail-over", "p95=1s"), "--watch does not end"),
+        (("--fail-empty",), "--fail-empty needs a --fail-over"),
+        (("--fail-over", "p95"), "'p95' is no limit; write NAME=LIMIT"),
+        (("--fail-over", "pp95=1s"), "there is no metric 'pp95'; did you mean 'p95'?"),
+        (("--fail-over", "p95=5%"), "p95_ms is not measured in '%'"),
+        (("--fail-over", "error_rate=5"), "error_rate is never over 1: write 5% or 0.05"),
+        (("--fail-over", "p95=1s@products"), "'products' is no endpoint"),
     ],
 )
 def test_a_wrong_argument_is_told(arguments, text):
     with pytest.raises(CommandError) as caught:
         perf(*arguments)
     assert text in str(caught.value)
+    assert caught.value.returncode == 2
 
 
 @pytest.mark.parametrize("model", [Delta, Lease])
-@pytest.mark.parametrize("form", ["table", "json", "csv"])
+@pytest.mark.parametrize("form", ["table", "json", "csv", "markdown"])
 def test_missing_tables_are_told(model, form):
     with connection.schema_editor() as editor:
         editor.delete_model(model)
-    with pytest.raises(CommandError, match="the store cannot be read: ProgrammingError; has `migrate` been run"):
+    text = "the store cannot be read: ProgrammingError; has `migrate` been run"
+    with pytest.raises(CommandError, match=text) as caught:
         perf("--format", form)
+    assert caught.value.returncode == 3
 
 
 def test_a_busy_store_is_told(monkeypatch):
     def busy(*arguments):
         raise perfstats.PerfError("store 'default': rollups changed")
 
-    monkeypatch.setattr(perfstats, "answer", busy)
+    monkeypatch.setattr(perfstats, "ask", busy)
     with pytest.raises(CommandError, match="store 'default': rollups changed"):
         perf()
 
@@ -252,7 +270,7 @@ def test_a_narrow_terminal_loses_columns_and_neither_names_nor_digits(monkeypatc
     assert row.count("…") == 1
 
 
-def test_watch_draws_until_it_is_interrupted(shop, monkeypatch, capsys):
+def test_watch_without_a_keyboard_prints_until_it_is_interrupted(shop, monkeypatch):
     drawn = []
 
     def interrupt(seconds):
@@ -261,6 +279,7 @@ def test_watch_draws_until_it_is_interrupted(shop, monkeypatch, capsys):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(terminal.time, "sleep", interrupt)
-    perf("requests", "--watch")
+    text = perf("requests", "--watch")
     assert drawn == [2.0, 2.0]
-    assert "/busy" in capsys.readouterr().out
+    assert text.count("/busy") == 2
+    assert "\x1b" not in text
