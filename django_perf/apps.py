@@ -37,6 +37,7 @@ class PerfConfig(AppConfig):
             self._install(settings)
 
     def _install(self, settings: Settings) -> None:
+        from .alerts.watchman import Watchman
         from .compression import tally
         from .db import instrument
         from .metrics.catalog import PROCESS
@@ -56,7 +57,7 @@ class PerfConfig(AppConfig):
         recorder.source(tally.read)
         recorder.expand, recorder.enabled = fold, settings.record_commands
         Sampler(recorder.busy_seconds, settings.worker_slots).publish(recorder)
-        chore = housekeeping.Housekeeper()
+        chore = housekeeping.Housekeeper(then=Watchman())
         sink = partial(writer.write, behind=orders.Follower({"retire": _retire}))
         self.flusher = Flusher(recorder, sink, interval=settings.flush_interval, chore=chore)
         recorder.gauge(PROCESS, "fold_us", recorder.fold_us)

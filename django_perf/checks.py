@@ -16,6 +16,7 @@ from django.db import Error as DatabaseError
 from django.urls import NoReverseMatch, reverse
 
 from . import conf
+from .alerts.checks import check_alerts
 from .cache import options as cache_options
 from .compression import codecs
 from .exceptions import PerfError
@@ -48,6 +49,7 @@ def register() -> None:
     checks.register(check_middleware, "django_perf")
     checks.register(check_compression, "django_perf")
     checks.register(check_metrics, "django_perf")
+    checks.register(check_alerts, "django_perf")
     checks.register(check_pools, "django_perf")
     checks.register(check_caches, Tags.caches)
     checks.register(check_tables, Tags.database)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from .compression.models import CompressionDictionary
 from .dashboard.models import Performance
-from .store.models import Delta, Lease, Mark, Order, Process, Rollup, Sample, Series, Total
+from .store.models import AlertState, Delta, Lease, Mark, Order, Process, Rollup, Sample, Series, Total
 
 __all__ = [
+    "AlertState",
     "CompressionDictionary",
     "Delta",
     "Lease",

@@ -13,6 +13,8 @@ ROOT = Path(__file__).parents[1]
 # The full list of docs/architecture.md. Most come later; from then on the contract in pyproject.toml has to name them.
 PURE = {
     "django_perf.advisor.statistics",
+    "django_perf.alerts.deciding",
+    "django_perf.alerts.messages",
     "django_perf.breaker",
     "django_perf.cache.eviction",
     "django_perf.cache.keys",

@@ -268,7 +268,8 @@ def test_every_setting_is_documented_with_its_default():
 
 
 def test_every_check_is_documented():
-    source = (ROOT / "django_perf" / "checks.py").read_text()
+    files = (ROOT / "django_perf" / "checks.py", ROOT / "django_perf" / "alerts" / "checks.py")
+    source = "".join(path.read_text() for path in files)
     used = set(re.findall(r"django_perf\.([EWI]\d{3})", source))
     documented = set(re.findall(r"^## .*?([EWI]\d{3})", (ROOT / "docs" / "checks.md").read_text(), re.MULTILINE))
     assert used == documented

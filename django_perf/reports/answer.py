@@ -9,6 +9,7 @@ from typing import Any
 from ..metrics.limits import Limit, Verdict
 from ..store.alias import store_alias
 from ..store.reader import Snapshot, consistent
+from .alerts import ALERTS
 from .blocks import BLOCKS
 from .cache import CACHE_KEYS, CACHE_PROCESSES, CACHES
 from .changes import CHANGES
@@ -53,6 +54,7 @@ REPORTS: dict[str, Report[Any]] = {
         CACHE_PROCESSES,
         COMPRESSIONS,
         COMPRESSION_OUTCOMES,
+        ALERTS,
         MARKS,
         LOSSES,
         OWN_COSTS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Callable
 
 from ..conf import get_settings
 from ..exceptions import UnknownPayload
@@ -16,9 +17,14 @@ from .writer import own_connection
 
 
 class Housekeeper:
-    """Run the housekeeping at most once a minute in this process; the chore of the flusher, in its thread."""
+    """Run the housekeeping at most once a minute in this process; the chore of the flusher, in its thread.
 
-    def __init__(self) -> None:
+    `then` is called with the alias of the store afterwards, where this process had the lease: once a minute in the
+    whole cluster.
+    """
+
+    def __init__(self, then: Callable[[str], None] = lambda alias: None) -> None:
+        self._then = then
         self._minute = 0
         self._took_ms: float | None = None
 
@@ -29,6 +35,7 @@ class Housekeeper:
             with own_connection() as alias:
                 if tidy(alias) is not None:
                     self._took_ms = (time.monotonic() - began_s) * 1_000
+                    self._then(alias)
 
     def took_ms(self) -> float | None:
         """Return what the housekeeping took since the last call, None if another process did it."""

@@ -93,6 +93,29 @@ class Order(models.Model):
     target = models.CharField(max_length=64)
 
 
+class AlertState(models.Model):
+    """Remember an alert that fires, or has just ended, and who was told of it, for whichever process looks next.
+
+    Times are seconds since 1970. `alert` is a Rule's id, `told` holds [is_firing, when] by channel, `claimed` is when a
+    process set out to tell, and `version` grows with every change: of two that have read the same, one may go on.
+    """
+
+    alert = models.CharField(max_length=32)
+    endpoint = models.CharField(max_length=255, help_text="'GET route', or '' for the whole site.")
+    is_firing = models.BooleanField()
+    began = models.FloatField()
+    since = models.FloatField()
+    calm_since = models.FloatField(default=0)
+    value = models.FloatField(null=True)
+    count = models.BigIntegerField(default=0)
+    told = models.JSONField(default=dict)
+    claimed = models.FloatField(default=0)
+    version = models.IntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["alert", "endpoint"], name="django_perf_alert_once")]
+
+
 class Sample(models.Model):
     """Keep a real example of what a series counts, for some days: `doc` is a timeline without any value from outside.
 

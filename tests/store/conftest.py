@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from django.db import connections
 
-from django_perf.store.models import Delta, Lease, Mark, Order, Process, Rollup, Sample, Series, Total
+from django_perf.store.models import AlertState, Delta, Lease, Mark, Order, Process, Rollup, Sample, Series, Total
 
-MODELS = (Series, Delta, Rollup, Total, Mark, Order, Sample, Process, Lease)
+MODELS = (AlertState, Series, Delta, Rollup, Total, Mark, Order, Sample, Process, Lease)
 
 
 @pytest.fixture(scope="session")
