@@ -43,7 +43,7 @@ def send_email(message: Message) -> None:
 
 
 def post(url: str, message: Message) -> None:
-    """Send one message to a webhook; raises HTTPError for any other answer than 2xx, and URLError for none."""
+    """Send one message to a webhook; raises OSError: HTTPError for any other answer than 2xx."""
     body = json.dumps(message.data, allow_nan=False).encode()
     headers = {"Content-Type": "application/json", "User-Agent": f"django_perf/{__version__}"}
     request = Request(url, body, headers, method="POST")  # noqa: S310 - the settings' check allows http and https

@@ -45,7 +45,7 @@ class State:
 def decided(rule: Rule, known: State | None, verdict: Verdict, now: float) -> State | None:
     """Return the state after a verdict; None where there is nothing to remember.
 
-    It fires when the figure of the whole time breaches, and ends when that has held no more for as long, five minutes
+    It fires with a breach, which is one of the whole time, and ends when there has been none for as long, five minutes
     at the most. Too few requests for a verdict are no breach.
     """
     if verdict.is_breach:

@@ -96,17 +96,21 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Hold what a limit finds of one endpoint, or of the site; `value` is None where too little was measured."""
+    """Hold what a limit finds of one endpoint, or of the site; `value` is None where too little was measured.
+
+    `is_steady` is False where the figure of the whole time is beyond the limit, and that of a part of it is not.
+    """
 
     limit: Limit
     endpoint: str
     value: float | None
     count: int = 0
+    is_steady: bool = True
 
     @property
     def is_breach(self) -> bool:
-        """Tell whether the value is known and breaches the limit."""
-        return self.value is not None and self.limit.is_breached_by(self.value)
+        """Tell whether the value is known and breaches the limit, all the time."""
+        return self.value is not None and self.is_steady and self.limit.is_breached_by(self.value)
 
     def text(self) -> str:
         """Return it as a sentence: what, where, and by how much."""
