@@ -82,6 +82,7 @@ def test_a_host_on_sqlite_gets_a_file_of_its_own_for_the_store(tmp_path):
     assert {name for name in found["own"] if name != "django_migrations"} == {
         f"django_perf_{name}"
         for name in (
+            "alertstate",
             "compressiondictionary",
             "delta",
             "lease",
