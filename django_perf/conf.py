@@ -134,10 +134,11 @@ def _is_webhook(value: object) -> bool:
     if value is None:
         return True
     # What urllib would refuse at the first alert, and a user that it would take for a part of the host.
-    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s@\x00-\x20\x7f-\U0010ffff]+", value):
+    if not isinstance(value, str) or not re.fullmatch("https?://[!-~]+", value):
         return False
     try:
-        return bool(urlsplit(value).hostname) and urlsplit(value).port != 0
+        parts = urlsplit(value)
+        return bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
     except ValueError:
         return False
 

@@ -51,11 +51,15 @@ def keyboard(descriptor: int) -> Iterator[Keyboard]:
 
 @contextmanager
 def _ending_in_order() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP raise SystemExit, so that what stands in `finally` runs."""
+    """Have SIGTERM and SIGHUP raise SystemExit, so that what stands in `finally` runs.
+
+    Ctrl-Z does nothing: a view that is stopped could not give the terminal back.
+    """
     if current_thread() is not main_thread():  # only the main thread may, and only it is interrupted
         yield
         return
     before = {number: signal.signal(number, _end) for number in _ENDING}
+    before[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, signal.SIG_IGN)
     try:
         yield
     finally:

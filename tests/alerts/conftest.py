@@ -6,6 +6,7 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import django
 import pytest
 from django.core import mail
 
@@ -15,6 +16,8 @@ from django_perf.store.compactor import GRACE_S
 from tests.store.conftest import _tables_on_sqlite, alias  # noqa: F401 - fixtures
 from tests.store.data import MIDNIGHT, drained, put, requests
 
+# Django 6 wants no names any more, and Django 5.2 no bare addresses.
+ADMINS = ["ada@example.com"] if django.VERSION >= (6,) else [("Ada", "ada@example.com")]
 SLOW = {"metric": "p95_ms", "over": 500, "for": "5m", "name": "slow site"}
 
 
@@ -104,7 +107,7 @@ class Site:
 @pytest.fixture
 def site(alias, settings):  # noqa: F811 - the fixture
     """A site on either database; somebody gets its mails."""
-    settings.ADMINS = [("Ada", "ada@example.com")]
+    settings.ADMINS = ADMINS
     return Site(alias, settings)
 
 

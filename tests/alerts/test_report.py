@@ -9,7 +9,7 @@ from django_perf.alerts.checks import check_alerts
 from django_perf.checks import check_settings
 from tests.reports.data import HERE
 
-from .conftest import SLOW
+from .conftest import ADMINS, SLOW
 
 pytestmark = pytest.mark.django_db(databases=["default", "sqlite"])
 
@@ -54,7 +54,7 @@ def test_mails_to_nobody_are_a_warning(settings):
     settings.ADMINS = []
     assert [message.id for message in check_alerts()] == ["django_perf.W011"]
     assert "django_perf.W011" in [message.id for message in run_checks(tags=["django_perf"])]
-    settings.ADMINS = [("Ada", "ada@example.com")]
+    settings.ADMINS = ADMINS
     assert check_alerts() == []
 
 

@@ -301,7 +301,6 @@ def test_only_the_process_that_has_the_lease_looks(alias, settings, monkeypatch)
 @in_transactions
 def test_a_housekeeper_judges_what_it_has_merged(site, monkeypatch):
     """As in a worker: the flusher's chore, on a connection of its own."""
-    site.settings.ADMINS = [("Ada", "ada@example.com")]
     for _ in range(5):
         put(site.alias, {site.minute: requests(20, us=900_000)})
         site.minute += 1

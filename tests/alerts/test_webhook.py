@@ -135,6 +135,8 @@ def test_what_arrived_before_a_failure_is_not_repeated(site, hook, losses):
         "https://user:secret@example.com/",
         "https://example.com/a b",
         "https://example.com/\n",
+        "https://example.com/\u00e4",
+        "https://[::1/",
         "https://example.com:99999/",
         "https://example.com:0/",
         5,
@@ -147,7 +149,10 @@ def test_a_wrong_address_is_an_error_that_does_not_show_it(url):
     assert problem.hint.startswith("It takes an address")
 
 
-@pytest.mark.parametrize("url", [None, "https://hooks.example.com/services/T0/B0/xyz?a=b#c", "http://[::1]:8000/"])
+@pytest.mark.parametrize(
+    "url",
+    [None, "https://hooks.example.com/services/T0/B0/xyz?a=b#c", "http://[::1]:8000/", "https://example.com/a@b/"],
+)
 def test_a_right_address_is_none(url):
     assert list(conf.problems({"ALERT_WEBHOOK": url})) == []
 

@@ -310,6 +310,8 @@ def test_the_terminal_is_given_back_whatever_ends_the_view(watched, end, code):
     screen = watched("requests", "--watch")
     screen.wait_for("q quit")
     assert not screen.is_restored()
+    screen.send("\x1a2")  # Ctrl-Z does nothing
+    screen.wait_for("[2 1h]")
     end(screen)
     found, last = screen.end()
     assert found == code
