@@ -232,14 +232,14 @@ def watched(transactional_db):
 
 def test_the_view_obeys_its_keys(watched):
     screen = watched("requests", "--watch")
-    first = screen.wait_for("q quit")
+    first = screen.wait_for("p pause")
     assert "rate " in first
     assert "errors 10" in first
     assert "█" in first
     assert first.index("/slow") < first.index("/busy")
     assert "Total time ▼" in first
     screen.send("\x1b[C")
-    shown = screen.wait_for("Count ▼") + screen.wait_for("q quit")
+    shown = screen.wait_for("Count ▼") + screen.wait_for("p pause")
     assert shown.index("/busy") < shown.index("/slow")
     screen.send("r")
     screen.wait_for("Count ▲")
@@ -248,7 +248,7 @@ def test_the_view_obeys_its_keys(watched):
     screen.send("/slo")
     screen.wait_for("filter: slo_")
     screen.send("\r")
-    shown = screen.wait_for("filter 'slo'") + screen.wait_for("q quit")
+    shown = screen.wait_for("filter 'slo'") + screen.wait_for("p pause")
     assert "/busy" not in shown
     screen.send("p")
     screen.wait_for("PAUSED")
@@ -262,14 +262,14 @@ def test_the_view_obeys_its_keys(watched):
 
 def test_the_store_is_read_again_by_itself(watched):
     screen = watched("requests", "--watch")
-    screen.wait_for("q quit")
+    screen.wait_for("p pause")
     store(series(REQUEST, ("/new", "GET", "2xx"), [1_000]), minute=int(time.time()) // 60, taken=time.time())
     screen.wait_for("/new", 20)
 
 
 def test_a_view_that_waits_costs_no_time(watched):
     screen = watched("requests", "--watch")
-    screen.wait_for("q quit")
+    screen.wait_for("p pause")
     screen.send("p")
     screen.wait_for("PAUSED")
     while screen._read(0.5):
@@ -308,7 +308,7 @@ def test_a_terminal_without_colours_is_enough(watched, environment, absent):
 )
 def test_the_terminal_is_given_back_whatever_ends_the_view(watched, end, code):
     screen = watched("requests", "--watch")
-    screen.wait_for("q quit")
+    screen.wait_for("p pause")
     assert not screen.is_restored()
     screen.send("\x1a2")  # Ctrl-Z does nothing
     screen.wait_for("[2 1h]")
@@ -322,7 +322,7 @@ def test_the_terminal_is_given_back_whatever_ends_the_view(watched, end, code):
 
 def test_a_store_that_fails_is_told_and_tried_again(watched):
     screen = watched("requests", "--watch")
-    screen.wait_for("q quit")
+    screen.wait_for("p pause")
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE django_perf_delta RENAME TO elsewhere")
     try:
