@@ -139,10 +139,9 @@ def _header(view: View, scene: Scene, width: int) -> Iterable[Any]:
 def _footer(view: View) -> Any:
     if view.draft is not None:
         return _line(f"filter: {view.draft}_   Enter takes it, Esc leaves it", "bold")
-    ranges = " ".join(
-        f"[{key} {since}]" if since == view.since else f" {key} {since} " for key, since in RANGES.items()
-    )
-    return _line(f"{ranges}  ←→ sort  r reverse  / filter  p pause  q quit", "dim")
+    # Brackets, for a terminal without colours.
+    ranges = (f"[{key} {since}]" if since == view.since else f" {key} {since} " for key, since in RANGES.items())
+    return _line(f"q quit  {' '.join(ranges)}  ←→ sort  r reverse  / filter  p pause", "dim")
 
 
 def _line(text: str, style: str) -> Any:
