@@ -66,8 +66,9 @@ class Report(Generic[Row]):
 
     `enrich` completes rows with what is too dear to read for those that the limit cuts off. Quantiles are worked out
     for the rows that are shown only, unless the order asks for them. `is_live` marks one that asks the monitored
-    databases themselves: it is answered only where it is named. `empty` says what it means that there are no rows. `keys`
-    are the columns that tell its rows apart, in whatever time they are read; without them a row cannot be compared.
+    databases themselves: it is answered only where it is named. `empty` says what it means that there are no rows.
+    `keys` are the columns that tell its rows apart, in whatever time they are read; without them a row cannot be
+    compared.
     """
 
     name: str
