@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..advisor.advice import Advice
+from ..advisor.advice import HIGH, Advice
 from ..metrics.catalog import Kind
+from ..metrics.limits import place_of
+from ..reports.alerts import Alert, alerts
 from ..reports.health import Health
 from ..reports.report import Report, Table
 from ..reports.requests import QUANTILES
@@ -122,6 +124,22 @@ def notes(texts: Sequence[str]) -> list[Note]:
 def advised(pieces: Sequence[Advice]) -> list[Note]:
     """Return advice as notes."""
     return [Note(one.evidence, one.remedy, one.severity, one.page, one.params) for one in pieces]
+
+
+def breached(snapshot: Snapshot, window: Window) -> list[Note]:
+    """Return the alerts that fire as notes, each with a link to where it is."""
+    return [_breach(one) for one in alerts(snapshot, window) if one.word() in ("firing", "ending")]
+
+
+def _breach(alert: Alert) -> Note:
+    limit, value = alert.rule.limit, alert.value()
+    figure = f"{'–' if value is None else f'{value:g}'} {limit.metric.unit}".strip()
+    since = str(alert.since())[:16].replace("T", " ")
+    where = f"{alert.rule.title}: {place_of(alert.endpoint)}"
+    text = f"{where} is at {figure}, {limit.side} {limit.bound:g}, since {since} UTC"
+    method, _, route = alert.endpoint.partition(" ")
+    page, params = ("endpoint", {"route": route, "method": method}) if route else ("requests", {})
+    return Note(text, "", HIGH, page, params)
 
 
 def total(snapshot: Snapshot, kind: Kind, window: Window, wanted: Wanted | None) -> Sum:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...advisor.report import ADVICE
+from ...reports.alerts import ALERTS
 from ...reports.database import (
     DATABASE,
     DATABASE_INDEXES,
@@ -16,7 +17,7 @@ from ...reports.database import (
 from ...reports.health import health
 from ...reports.text import text_of
 from ...store.reader import Snapshot
-from ..page import ROWS, Asked, Card, Page, advised, notes
+from ..page import ROWS, Asked, Card, Page, advised, breached, notes
 
 _SHOWN = 25
 _NO_POSTGRESQL = "None of the databases is a PostgreSQL server, and only those are asked how they are."
@@ -53,5 +54,7 @@ def _cards(snapshot: Snapshot, vitals: list[dict[str, Any]]) -> list[Card]:
 def advice(snapshot: Snapshot, asked: Asked) -> Page:
     """Return the page of all advice."""
     window = asked.window
-    said = advised(ADVICE.rows(snapshot, window)[:ROWS]) or notes(["Nothing stands out in this time."])
-    return Page(window, health(snapshot, window), notes=said)
+    pieces = [*breached(snapshot, window), *advised(ADVICE.rows(snapshot, window)[:ROWS])]
+    tables = [table for table in [asked.table(ALERTS, snapshot)] if table.rows]
+    said = pieces or notes(["Nothing stands out in this time."])
+    return Page(window, health(snapshot, window), tables=tables, notes=said)

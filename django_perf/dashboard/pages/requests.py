@@ -32,6 +32,7 @@ from ..page import (
     Card,
     Page,
     advised,
+    breached,
     card,
     charted,
     quantile_lines,
@@ -48,7 +49,7 @@ _SHOWN = 15
 def overview(snapshot: Snapshot, asked: Asked) -> Page:
     """Return the first page: the whole site, what needs attention, and the endpoints by total time."""
     tables = asked.tables(snapshot, {REQUESTS: _SHOWN, QUERIES: FEW_ROWS, EXCEPTIONS: FEW_ROWS})
-    said = advised(advise(snapshot, asked.window)[:FEW_NOTES])
+    said = [*breached(snapshot, asked.window), *advised(advise(snapshot, asked.window)[:FEW_NOTES])]
     page, _ = _page(snapshot, asked.window, SITE, None, tables)
     return replace(page, notes=said)
 
