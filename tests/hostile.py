@@ -22,6 +22,13 @@ MARKUP = (
     "]]><!--",
     "--><style>*{display:none}</style>",
     "[bold red]x[/bold red]",
+    "<math><mtext></math><img src=x onerror=alert(1)>",
+    "<iframe srcdoc='<script>alert(1)</script>'>",
+    "</title><meta http-equiv=refresh content=0;url=//evil.example>",
+    "</textarea><input name=is_sure value=1>",
+    "`onmouseover=alert(1)//",
+    "| a | b |\\n|---|---|",
+    "[text](javascript:alert(1)) ![x](//evil.example/x.png)",
 )
 INVISIBLE = (
     "\x00\x1b[2J",
@@ -32,7 +39,12 @@ INVISIBLE = (
     "\u2066<b>\u2069",
     "\u200b\u2028\ufeff",
     "\ud800",
+    "\u0085\u009b2J\u009d0;title\u009c",
+    "\u061c\u2067a\u2069\u180e",
+    "\ufff9a\ufffab\ufffb\u00ad",
     "=cmd|' /C'!A0",
+    "+cmd|' /C'!A0",
+    "-2+3+cmd|' /C'!A0",
     "@SUM(1+1)*cmd|' /C'!A0",
 )
 HOSTILE = (*MARKUP, *INVISIBLE, '<b title="' * 1_000)

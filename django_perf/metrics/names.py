@@ -6,8 +6,12 @@ import difflib
 import re
 from collections.abc import Iterable
 
-# Control characters (C0, C1), line and paragraph separators, bidi controls and zero-width marks, lone surrogates, BOM.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]")
+# Control characters (C0, C1), line and paragraph separators, bidi controls, soft hyphens, zero-width marks, annotations
+# and tags, lone surrogates, BOM.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]"
+)
 _ELLIPSIS = "…"
 
 

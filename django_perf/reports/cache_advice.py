@@ -88,7 +88,7 @@ def _outages(usage: Usage) -> Iterator[Judgement]:
 
 
 def _coherence(usage: Usage) -> Iterator[Judgement]:
-    if usage.fallen_back:
+    if usage.fallen_back in _FALLEN_BACK:  # a cache that has been closed since has none at all
         yield Judgement(WEAK_COHERENCE, *_FALLEN_BACK[usage.fallen_back])
     if usage.foreign:
         yield Judgement(

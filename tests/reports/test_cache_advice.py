@@ -100,3 +100,7 @@ def test_the_keys_of_a_pattern_are_judged_by_what_is_stored(hits, reads, sets, a
 def test_the_advice_on_keys_tells_the_figures():
     assert judged_keys(KeysUsage(100, 2_000, 500)).text.startswith("Only 100 of 2,000 reads hit")
     assert "21 of 100 values were computed" in judged_keys(KeysUsage(100, 200, 100, 21)).text
+
+
+def test_a_cache_that_has_been_closed_since_is_no_weak_one():
+    assert advice(replace(WELL, fallen_back="off")) == []
