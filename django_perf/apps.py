@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import got_request_exception, setting_changed
 from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
+from django.utils.translation import pgettext_lazy
 
 if TYPE_CHECKING:
     from .conf import Settings
@@ -20,7 +21,7 @@ class PerfConfig(AppConfig):
     """Install the instruments and give the flusher its sink. Starts no thread and opens no connection."""
 
     name = "django_perf"
-    verbose_name = "Performance"
+    verbose_name = pgettext_lazy("django_perf", "Performance")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

@@ -10,6 +10,10 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.core.cache import caches
 from django.http import HttpRequest
+from django.utils.functional import Promise
+from django.utils.text import format_lazy
+from django.utils.translation import gettext, override, pgettext, pgettext_lazy
+from django.utils.translation import gettext_lazy as _
 
 from ..exceptions import PerfError
 from ..metrics.names import clean
@@ -32,13 +36,14 @@ class Refused(PerfError):
 class Action:
     """Offer one action: its name, the words on its button, the page that has it, and what it does.
 
-    `do` takes a target and a text, and returns what has been done in words. `asks` names the text that it needs.
+    `do` takes a target and a text, and returns what has been done in words, lazily: the log has them in English.
+    `asks` names the text that it needs.
     """
 
     name: str
     label: str
     page: str
-    do: Callable[[str, str], str]
+    do: Callable[[str, str], Promise]
     asks: str = ""
 
 
@@ -46,37 +51,39 @@ def _check_cache(alias: str) -> None:
     """Refuse a cache of another kind; ours needs an extra, so nothing of it is imported before one is there."""
     is_ours = alias in settings.CACHES and type(caches[alias]).__module__ == "django_perf.cache.multilevel"
     if not is_ours:
-        raise Refused(f"there is no cache {clean(alias)!r} of django_perf")
+        raise Refused(gettext("there is no cache %(cache)r of django_perf") % {"cache": clean(alias)})
 
 
-def _clear_cache(alias: str, text: str) -> str:
+def _clear_cache(alias: str, text: str) -> Promise:
     _check_cache(alias)
     caches[alias].clear()
-    return f"cache {alias}: cleared"
+    return format_lazy(pgettext_lazy("django_perf", "cache {cache}: cleared"), cache=alias)
 
 
-def _invalidate(alias: str, text: str) -> str:
+def _invalidate(alias: str, text: str) -> Promise:
     _check_cache(alias)
     from ..cache.invalidation import invalidate
 
     tag = text.strip()
     if not 0 < len(tag) <= _MOST_TAG:
-        raise Refused(f"a tag has 1 to {_MOST_TAG} characters")
+        raise Refused(gettext("a tag has 1 to %(most)s characters") % {"most": _MOST_TAG})
     invalidate(tag, alias=alias)
-    return f"cache {alias}: tag {clean(tag)} invalidated"
+    return format_lazy(
+        pgettext_lazy("django_perf", "cache {cache}: tag {tag} invalidated"), cache=alias, tag=clean(tag)
+    )
 
 
-def _retire(alias: str, text: str) -> str:
+def _retire(alias: str, text: str) -> Promise:
     if alias not in settings.DATABASES:
-        raise Refused(f"there is no database {clean(alias)!r}")
+        raise Refused(pgettext("django_perf", "there is no database %(database)r") % {"database": clean(alias)})
     give(store_alias(), "retire", alias)
-    return f"pool {alias}: every process replaces its connections with its next flush"
+    return format_lazy(_("pool {pool}: every process replaces its connections with its next flush"), pool=alias)
 
 
-def _clear_measurements(target: str, text: str) -> str:
+def _clear_measurements(target: str, text: str) -> Promise:
     with own_connection() as alias:
         clear(alias)
-    return "all measurements are deleted"
+    return pgettext_lazy("django_perf", "all measurements are deleted")
 
 
 ACTIONS = {
@@ -94,14 +101,16 @@ def act(request: HttpRequest, action: Action, target: str, text: str) -> str:
     """Do it, and log who did; returns what has been done. Raises Refused, and what a cache or the store raises."""
     with recorder.paused():
         done = action.do(target, text)
+        with override(None):
+            logged = str(done)
         LogEntry.objects.create(
             user_id=request.user.pk,  # type: ignore[misc]  # who holds a permission has an id
             content_type_id=ContentType.objects.get_for_model(Performance).pk,
-            object_repr=clean(done, 200),
+            object_repr=clean(logged, 200),
             action_flag=CHANGE,
-            change_message=clean(f"{action.name}: {done}", 500),
+            change_message=clean(f"{action.name}: {logged}", 500),
         )
-    return done
+    return str(done)
 
 
 def offered(page: str, targets: list[str]) -> list[tuple[Action, str]]:

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from django.utils.translation import pgettext
+
 from ..metrics.histogram import bucket_bounds
+from ..reports.sentence import figure
 from ..store.reader import Sum
 
 # Upper bounds in microseconds; the last band has none.
@@ -86,5 +89,9 @@ def _y(band: int, shown: range) -> int:
 
 
 def _text(minute: int, band: int, count: int) -> str:
-    bound = f"up to {_LABELS[band]}" if band < len(_BOUNDS) else f"more than {_LABELS[band - 1]}"
-    return f"{datetime.fromtimestamp(minute * 60, UTC):%Y-%m-%d %H:%M} UTC, {bound}: {count:,}"
+    is_last = band >= len(_BOUNDS)
+    text = (
+        pgettext("django_perf", "more than %(duration)s") if is_last else pgettext("django_perf", "up to %(duration)s")
+    )
+    bound = text % {"duration": _LABELS[band - is_last]}
+    return f"{datetime.fromtimestamp(minute * 60, UTC):%Y-%m-%d %H:%M} UTC, {bound}: {figure(count)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import pgettext_lazy
 
 
 class Performance(models.Model):
@@ -20,5 +21,5 @@ class Performance(models.Model):
             ("explain_queries", "Can have the database explain how it runs a query"),
             ("manage_performance", "Can clear caches and measurements, and retire connections"),
         ]
-        verbose_name = "performance"
-        verbose_name_plural = "performance"
+        verbose_name = pgettext_lazy("django_perf", "performance")
+        verbose_name_plural = pgettext_lazy("django_perf", "performance")

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from django.utils.translation import gettext, pgettext
+
 from ..advisor.advice import HIGH, Advice
 from ..metrics.catalog import Kind
 from ..metrics.limits import place_of
@@ -72,7 +74,8 @@ class Asked:
 class Card:
     """Hold one headline figure and its change against the time before; `tone` is good, bad or calm.
 
-    `spark` is the path of a small chart of it.
+    The template translates `label` and `change`, except a `change` with figures, which is translated already. `spark`
+    is the path of a small chart of it.
     """
 
     label: str
@@ -136,7 +139,11 @@ def _breach(alert: Alert) -> Note:
     figure = f"{'–' if value is None else f'{value:g}'} {limit.metric.unit}".strip()
     since = str(alert.since())[:16].replace("T", " ")
     where = f"{alert.rule.title}: {place_of(alert.endpoint)}"
-    text = f"{where} is at {figure}, {limit.side} {limit.bound:g}, since {since} UTC"
+    facts = {"where": where, "figure": figure, "limit": f"{limit.bound:g}", "since": f"{since} UTC"}
+    over, under = gettext("%(where)s is at %(figure)s, over %(limit)s, since %(since)s"), gettext(
+        "%(where)s is at %(figure)s, under %(limit)s, since %(since)s"
+    )
+    text = (over if limit.side == "over" else under) % facts
     method, _, route = alert.endpoint.partition(" ")
     page, params = ("endpoint", {"route": route, "method": method}) if route else ("requests", {})
     return Note(text, "", HIGH, page, params)
@@ -163,15 +170,24 @@ def card(
 ) -> Card:
     """Return one of the figures of a period as a card, beside that of the period before."""
     now, before = figures[0][index], figures[1][index]
-    change, tone = "no comparison", "calm"
-    if now is not None and before:
-        share = (now - before) / before
-        change = f"{abs(share):.0%} {'more' if share > 0 else 'less'} than before"
-        if abs(share) < 0.005:
-            change = "as before"
-        if is_bad_when_up and abs(share) >= 0.1:
-            tone = "bad" if share > 0 else "good"
-    return Card(label, text_of(now, unit), change, tone, sparkline(over_time))
+    share = (now - before) / before if now is not None and before else None
+    tone = "calm"
+    if is_bad_when_up and share is not None and abs(share) >= 0.1:
+        tone = "bad" if share > 0 else "good"
+    return Card(label, text_of(now, unit), _change(share), tone, sparkline(over_time))
+
+
+def _change(share: float | None) -> str:
+    if share is None:
+        return "no comparison"
+    if abs(share) < 0.005:
+        return "as before"
+    text = (
+        pgettext("django_perf", "%(share)s more than before")
+        if share > 0
+        else pgettext("django_perf", "%(share)s less than before")
+    )
+    return text % {"share": f"{abs(share):.0%}"}
 
 
 def over_time(points: Sequence[tuple[int, Sum]], counter: Callable[[Sum], float], window: Window) -> list[float | None]:

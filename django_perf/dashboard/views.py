@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadReque
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import urlencode
+from django.utils.translation import gettext, override, pgettext
 
 from ..exceptions import NotRecorded, PerfError
 from ..metrics.names import clean
@@ -41,7 +43,7 @@ def show(request: HttpRequest, site: AdminSite, view: View) -> HttpResponse:
     asked, page, trouble = Asked(), None, ""
     try:
         asked = _asked(request, view.main)
-        with recorder.paused():
+        with recorder.paused(), _language_of(asked):
             page = consistent(store_alias(), lambda snapshot: _read(snapshot, view, asked))
     except (KeyError, ValueError) as error:
         return HttpResponseBadRequest(clean(str(error.args[0]), 500), content_type="text/plain; charset=utf-8")
@@ -60,6 +62,11 @@ def _read(snapshot: Snapshot, view: View, asked: Asked) -> Page:
     page = view.read(snapshot, asked)
     found = marks(snapshot, charted(asked.window)) if page.charts else []
     return replace(page, marks=[(mark.at, mark.text) for mark in found], latest_mark=last_mark(snapshot.alias))
+
+
+def _language_of(asked: Asked) -> AbstractContextManager[None]:
+    """Return what reads a page in its language: a file is for programs, and in English for everybody."""
+    return override(None) if asked.csv else nullcontext()
 
 
 def _csv(page: Page, name: str) -> HttpResponse:
@@ -85,7 +92,7 @@ def explain(request: HttpRequest, site: AdminSite) -> HttpResponse:
         trouble = _unreadable(error)
     except PerfError as error:
         trouble = str(error)
-    title = f"Plan of query {asked.id}"
+    title = pgettext("django_perf", "Plan of query %(id)s") % {"id": asked.id}
     context = {**_context(request, site, title, "explain", asked), "trouble": trouble}
     return TemplateResponse(request, "django_perf/explain.html", {**context, **_plan(found)})
 
@@ -130,7 +137,7 @@ def _render(
 ) -> HttpResponse:
     names = {name: clean(getattr(asked, name)) for name in ("route", "method", "id")}
     context = {
-        **_context(request, site, view.title.format(**names), view.name, asked),
+        **_context(request, site, pgettext("django_perf", view.title).format(**names), view.name, asked),
         "page": page,
         "trouble": trouble,
         "is_explainable": view.name == "query" and request.user.has_perm(EXPLAIN),
@@ -166,4 +173,5 @@ def address(name: str, **params: str) -> str:
 
 
 def _unreadable(error: DatabaseError) -> str:
-    return f"The store cannot be read ({type(error).__name__}). Has manage.py migrate been run?"
+    text = gettext("The store cannot be read (%(error)s). Has manage.py migrate been run?")
+    return text % {"error": type(error).__name__}

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext
+
 from ..db.plans.explain import explain
 from ..db.plans.judgement import Remark, judge
 from ..db.plans.plan import Node, Plan
@@ -32,9 +34,10 @@ class Explained:
         """Return what has to be known to read the plan."""
         found = []
         if self.plan.is_executed and self.plan.parameters:
-            found.append("It was executed with NULL for each parameter: what came says little.")
+            found.append(gettext("It was executed with NULL for each parameter: what came says little."))
         elif self.plan.parameters:
-            found.append("A generic plan: made without the values of its parameters, which nobody has kept.")
+            text = gettext("A generic plan: made without the values of its parameters, which nobody has kept.")
+            found.append(text)
         return found
 
 
@@ -42,7 +45,7 @@ def find_statement(snapshot: Snapshot, id_: str) -> tuple[str, str]:
     """Return the alias and the shape of a recorded statement; raises NotRecorded when there is none of that id."""
     found = snapshot.find(QUERY, id_) if _ID.fullmatch(id_) else None
     if found is None:
-        raise NotRecorded("no query of that id is recorded; `perfstats queries` lists them")
+        raise NotRecorded(gettext("no query of that id is recorded; `perfstats queries` lists them"))
     return found[0], found[1]
 
 

@@ -10,16 +10,20 @@ from typing import Any
 from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import pgettext
 
 from ..dashboard.charts import Chart
 from ..dashboard.heat import HeatMap
 from ..dashboard.page import Asked, Note
 from ..dashboard.views import address
+from ..dashboard.words import OURS
 from ..metrics.names import clean
 from ..reports.report import Table, Value
 from ..reports.text import short_sql, text_of
 
 register = template.Library()
+
+_COMPARISONS = {"previous": "the time before", "yesterday": "the day before", "week": "the week before"}
 
 
 @register.filter
@@ -41,7 +45,7 @@ def _heading(table: Table, column: dict[str, str], sort: str) -> dict[str, str]:
     is_sorted = sort.removeprefix("-") == name
     direction = ("ascending" if is_up is not is_text else "descending") if is_sorted else ""
     return {
-        "label": column["label"],
+        "label": pgettext("django_perf", column["label"]),
         "classes": f"perf-{column['unit']}{' perf-detail' if name in table.details else ''}",
         "direction": direction,
         "sort": f"{table.name}.{'-' if is_sorted and not is_up else ''}{name}",
@@ -60,10 +64,13 @@ def cells(table: Table, row: dict[str, Value], range_: Mapping[str, str]) -> Saf
 
 def _cell(table: Table, column: dict[str, str], row: dict[str, Value], range_: Mapping[str, str], first: str) -> str:
     name, unit = column["name"], column["unit"]
-    text = clock(row[name]) if unit == "time" else escape(text_of(row[name], unit))
+    written = text_of(row[name], unit)
+    if (table.name, name) in OURS and written:
+        written = pgettext("django_perf", written)
+    text = clock(row[name]) if unit == "time" else escape(written)
     classes = f"perf-{unit}"
     if name == "sql":
-        text, classes = f"<code>{escape(short_sql(text_of(row[name], unit)))}</code>", "perf-text perf-sql"
+        text, classes = f"<code>{escape(short_sql(written))}</code>", "perf-text perf-sql"
     if (target := table.links.get(name)) and (link := _link(target, row, range_)):
         text = f'<a href="{escape(link)}">{text}</a>'
     if name in table.details:
@@ -151,7 +158,7 @@ def _aware(moment: datetime | str | float) -> datetime:
 @register.filter
 def comparison(name: str) -> str:
     """Return what a range is compared with in words."""
-    return {"previous": "the time before", "yesterday": "the day before", "week": "the week before"}[name]
+    return pgettext("django_perf", _COMPARISONS[name])
 
 
 @register.filter

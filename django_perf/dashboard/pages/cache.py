@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext, pgettext
+
 from ...metrics.catalog import CACHE, CACHE_EVENT
 from ...reports.cache import CACHE_KEYS, CACHE_PROCESSES, CACHES, HITS, TROUBLES
 from ...reports.health import health
@@ -24,8 +26,6 @@ from ..page import (
     total,
 )
 
-_NO_CACHE = 'No process has a cache of django_perf in this time: CACHES takes "django_perf.cache.MultiLevelCache".'
-
 
 def cache(snapshot: Snapshot, asked: Asked) -> Page:
     """Return the page of the caches: who answers the reads, and how fast the shared level is."""
@@ -40,12 +40,18 @@ def cache(snapshot: Snapshot, asked: Asked) -> Page:
     labels = ("Reads", "per_s"), ("Hit ratio", "ratio"), ("From memory (L1)", "ratio"), ("L2 p95", "us")
     cards = [card(*label, index, figures, index == 3) for index, label in enumerate(labels)]
     cards.append(card("Failed or skipped", "count", 4, figures))
-    held = f"{text_of(fleet.totals['entries'], 'count')} entries"
+    held = pgettext("django_perf", "%(count)s entries") % {"count": text_of(fleet.totals["entries"], "count")}
     cards.append(Card("In memory now", text_of(fleet.totals["bytes"], "bytes"), held, "calm"))
     charts = _cache_charts(snapshot, charted(window))
-    said = notes(texts if fleet.rows else [_NO_CACHE])
+    said = notes(texts if fleet.rows else [_no_cache()])
     targets = [str(row["alias"]) for row in fleet.rows]
     return Page(window, health(snapshot, window), cards, charts, tables, said, targets=targets)
+
+
+def _no_cache() -> str:
+    return gettext(
+        'No process has a cache of django_perf in this time: CACHES takes "django_perf.cache.MultiLevelCache".'
+    )
 
 
 def _cache_figures(snapshot: Snapshot, window: Window) -> list[float | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext
+
 from ...metrics.catalog import COMPRESSION
 from ...reports.compression import COMPRESSION_OUTCOMES, COMPRESSIONS, outcomes
 from ...reports.health import health
@@ -9,8 +11,6 @@ from ...reports.window import Window
 from ...store.reader import Snapshot
 from ..charts import Chart, Line
 from ..page import FEW_NOTES, Asked, Page, card, charted, notes, seconds_of, settled, times_of
-
-_NO_COMPRESSION = "Nothing passed CompressionMiddleware in this time: put it into MIDDLEWARE (django_perf.middleware)."
 
 
 def compression(snapshot: Snapshot, asked: Asked) -> Page:
@@ -25,8 +25,14 @@ def compression(snapshot: Snapshot, asked: Asked) -> Page:
     cards = [card(*label, index, figures, index in (1, 3)) for index, label in enumerate(labels)]
     cards += [card("By dictionary", "ratio", 4, figures, False), card("Not smaller", "ratio", 5, figures)]
     charts = _compression_charts(snapshot, charted(window))
-    said = notes(texts[:FEW_NOTES] if endpoints.rows else [_NO_COMPRESSION])
+    said = notes(texts[:FEW_NOTES] if endpoints.rows else [_no_compression()])
     return Page(window, health(snapshot, window), cards, charts, tables, said)
+
+
+def _no_compression() -> str:
+    return gettext(
+        "Nothing passed CompressionMiddleware in this time: put it into MIDDLEWARE (django_perf.middleware)."
+    )
 
 
 def _compression_figures(snapshot: Snapshot, window: Window) -> list[float | None]:

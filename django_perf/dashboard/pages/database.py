@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext, pgettext
+
 from ...advisor.report import ADVICE
 from ...reports.alerts import ALERTS
 from ...reports.database import (
@@ -20,7 +22,6 @@ from ...store.reader import Snapshot
 from ..page import ROWS, Asked, Card, Page, advised, breached, notes
 
 _SHOWN = 25
-_NO_POSTGRESQL = "None of the databases is a PostgreSQL server, and only those are asked how they are."
 
 
 def database(snapshot: Snapshot, asked: Asked) -> Page:
@@ -29,7 +30,8 @@ def database(snapshot: Snapshot, asked: Asked) -> Page:
     others = (DATABASE_SESSIONS, DATABASE_TABLES, DATABASE_INDEXES, DATABASE_STATEMENTS)
     tables = asked.tables(snapshot, {DATABASE: ROWS, **dict.fromkeys(others, _SHOWN)})
     shown = [table for number, table in enumerate(tables) if table.rows or number == 0]
-    said = notes([] if inspected(snapshot) else [_NO_POSTGRESQL])
+    none = gettext("None of the databases is a PostgreSQL server, and only those are asked how they are.")
+    said = notes([] if inspected(snapshot) else [none])
     return Page(window, health(snapshot, window), _cards(snapshot, tables[0].rows), [], shown, said)
 
 
@@ -43,7 +45,12 @@ def _cards(snapshot: Snapshot, vitals: list[dict[str, Any]]) -> list[Card]:
     act = sum(row["state"] == "act" for row in vitals)
     return [
         Card("To be done", text_of(act, "count"), "now" if act else "nothing", "bad" if act else "calm"),
-        Card("Connections", f"{used} of {most}", "in use", "calm"),
+        Card(
+            "Connections",
+            pgettext("django_perf", "%(part)s of %(whole)s") % {"part": used, "whole": most},
+            "in use",
+            "calm",
+        ),
         Card("From memory", text_of(min(hits, default=None), "ratio"), "of all blocks", "calm"),
         Card("Sessions waiting", text_of(waiting, "count"), "for a lock of another", "bad" if waiting else "calm"),
         Card("Size", text_of(sum(server.bytes for server in servers), "bytes"), "on disk", "calm"),
@@ -56,5 +63,5 @@ def advice(snapshot: Snapshot, asked: Asked) -> Page:
     window = asked.window
     pieces = [*breached(snapshot, window), *advised(ADVICE.rows(snapshot, window)[:ROWS])]
     tables = [table for table in [asked.table(ALERTS, snapshot)] if table.rows]
-    said = pieces or notes(["Nothing stands out in this time."])
+    said = pieces or notes([gettext("Nothing stands out in this time.")])
     return Page(window, health(snapshot, window), tables=tables, notes=said)

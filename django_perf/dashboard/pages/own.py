@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext
+
 from ...metrics.catalog import OTHER, REQUEST
 from ...reports.health import health
 from ...reports.own import LOSSES, OWN_COSTS, STORE, costs, stored
+from ...reports.sentence import figure
 from ...reports.text import text_of
 from ...store.reader import Snapshot
 from ..page import Asked, Card, Page, notes
@@ -39,5 +42,7 @@ def _overflow(snapshot: Snapshot, asked: Asked) -> list[str]:
     """Say when there were more names than are kept."""
     spilled = snapshot.sums(REQUEST, asked.window.span, lambda labels: labels[0] == OTHER)
     count = sum(sum_.count for sum_ in spilled.values())
-    text = f"{count:,} requests went to endpoints beyond the 500 that are told apart: they are counted as {OTHER}."
-    return [text] if count else []
+    text = gettext(
+        "%(requests)s requests went to endpoints beyond the 500 that are told apart: they are counted as %(other)s."
+    )
+    return [text % {"requests": figure(count), "other": OTHER}] if count else []

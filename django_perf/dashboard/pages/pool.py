@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.utils.translation import pgettext
+
 from ...metrics.catalog import POOL, POOL_HOLD
 from ...reports.health import health
 from ...reports.pool import POOL_PROCESSES, POOLS
@@ -23,11 +25,15 @@ def pool(snapshot: Snapshot, asked: Asked) -> Page:
     figures = [_pool_figures(snapshot, one) for one in (window, window.before)]
     labels = ("Checkouts", "per_s"), ("Wait p95", "ms"), ("Hold p95", "ms"), ("Refused or timed out", "count")
     cards = [card(*label, index, figures, index > 0) for index, label in enumerate(labels)]
-    now = f"{text_of(fleet.totals['in_use'], 'count')} of {text_of(fleet.totals['max_size'], 'count')}"
-    cards.append(Card("In use now", now, f"{text_of(fleet.totals['waiting'], 'count')} waiting", "calm"))
+    cards.append(_now({name: text_of(fleet.totals[name], "count") for name in ("in_use", "max_size", "waiting")}))
     charts = _pool_charts(snapshot, charted(window))
     targets = [str(row["alias"]) for row in fleet.rows]
     return Page(window, health(snapshot, window), cards, charts, [fleet, processes], notes(texts), targets=targets)
+
+
+def _now(levels: dict[str, str]) -> Card:
+    part = pgettext("django_perf", "%(part)s of %(whole)s") % {"part": levels["in_use"], "whole": levels["max_size"]}
+    return Card("In use now", part, pgettext("django_perf", "%(count)s waiting") % {"count": levels["waiting"]}, "calm")
 
 
 def _pool_figures(snapshot: Snapshot, window: Window) -> list[float | None]:

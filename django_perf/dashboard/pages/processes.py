@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.utils.translation import pgettext
+
 from ...metrics.catalog import PROCESS
 from ...reports.health import health
 from ...reports.process import PROCESSES, workers
@@ -30,8 +32,9 @@ def processes(snapshot: Snapshot, asked: Asked) -> Page:
     lost = sum(one.state() == "lost" for one in found)
     busy = [float(level) for one in running if isinstance(level := one.level("saturation"), float)]
     rss = sum(one.levels.get("rss_bytes", 0.0) for one in running)
+    hosts = pgettext("django_perf", "hosts: %(count)s") % {"count": len({one.host for one in running})}
     cards = [
-        Card("Running", text_of(len(running), "count"), f"hosts: {len({one.host for one in running})}", "calm"),
+        Card("Running", text_of(len(running), "count"), hosts, "calm"),
         Card("Vanished", text_of(lost, "count"), "without a goodbye", "bad" if lost else "calm"),
         Card("Busiest", text_of(max(busy, default=None), "ratio"), "of its slots", "calm"),
         Card("Memory", text_of(rss, "bytes"), "all together", "calm"),

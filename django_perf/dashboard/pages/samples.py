@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext, pgettext
+
 from ...db.fingerprint import shape_id
 from ...exceptions import NotRecorded
 from ...reports.findings import MEANINGS
 from ...reports.health import health
 from ...reports.report import Value
+from ...reports.sentence import figure
 from ...reports.text import short_sql, text_of
 from ...reports.window import moment
 from ...store.models import Sample
@@ -57,7 +60,7 @@ def _find(snapshot: Snapshot, id_: str) -> Sample:
     is_number = id_.isascii() and id_.isdecimal() and len(id_) < 20 and int(id_) <= _LARGEST_ID
     row = Sample.objects.using(snapshot.alias).filter(pk=int(id_)).first() if is_number else None
     if row is None:
-        raise NotRecorded("there is no such example: they are kept for a week")
+        raise NotRecorded(gettext("there is no such example: they are kept for a week"))
     return row
 
 
@@ -78,8 +81,9 @@ def _bar(span: dict[str, Any], whole_us: int) -> Bar:
 
 
 def _detail(span: dict[str, Any]) -> str:
-    parts = [f"{span['calls']:,} ×" if "calls" in span else "", f"rows: {span['rows']:,}" if "rows" in span else ""]
-    return ", ".join(part for part in parts if part)
+    calls = [f"{figure(span['calls'])} ×"] if "calls" in span else []
+    rows = [pgettext("django_perf", "rows: %(count)s") % {"count": figure(span["rows"])}] if "rows" in span else []
+    return ", ".join(calls + rows)
 
 
 def _finding(finding: dict[str, Any]) -> dict[str, Value]:

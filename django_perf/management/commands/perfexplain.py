@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, no_translations
 from django.db import Error as DatabaseError
 
 from ...exceptions import PerfError
@@ -24,6 +24,7 @@ class Command(BaseCommand):
         """Declare the arguments."""
         parser.add_argument("id", help="The id of the query, 12 letters and digits.")
 
+    @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
         """Explain, or say why not."""
         try:

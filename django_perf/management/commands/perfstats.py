@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
+from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter, no_translations
 from django.db import Error as DatabaseError
 from django.db import connections
 
@@ -80,6 +80,7 @@ class Command(BaseCommand):
         _add_judgement(parser)
         parser.add_argument("--completion", choices=SHELLS, help="Print the completion of this command for a shell.")
 
+    @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
         """Print once, or again and again."""
         if options["completion"]:

@@ -127,11 +127,12 @@
     document.querySelectorAll(".perf-chart").forEach(drawOne);
   }
 
-  function note(text) {
+  // The template has the texts, in the reader's language: `name` is liveText or staleText.
+  function note(name) {
     const place = document.querySelector("[data-refresh]");
     if (place) {
       place.hidden = false;
-      place.textContent = `, ${text}`;
+      place.textContent = `, ${place.dataset[name]}`;
     }
   }
 
@@ -164,9 +165,9 @@
       }
       replaceContent(fresh);
       draw();
-      note("live");
+      note("liveText");
     } catch {
-      note("not refreshed, trying again");
+      note("staleText");
     }
   }
 
@@ -174,7 +175,7 @@
     localise(document);
     draw();
     if (document.querySelector("[data-live]")) {
-      note("live");
+      note("liveText");
       setInterval(refresh, REFRESH_MS);
       document.addEventListener("visibilitychange", refresh);
     }
