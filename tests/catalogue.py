@@ -55,6 +55,27 @@ def _in_module(tree):
                 yield _key(node.func.id, texts)
 
 
+def sentences(path):
+    """Yield the texts of a module that have several words and are no docstrings, and are not marked for translation."""
+    tree = ast.parse(path.read_text())
+    marked = {id(one) for call in ast.walk(tree) if _is_marked(call) for one in ast.walk(call)}
+    docstrings = {id(one.value) for one in ast.walk(tree) if isinstance(one, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Constant, ast.JoinedStr)) and id(node) not in marked | docstrings:
+            text = _literal(node)
+            if len(text.split()) > 3:
+                yield text
+
+
+def _is_marked(node):
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS
+
+
+def _literal(node):
+    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+    return " ".join(part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str))
+
+
 def _key(function, texts):
     return (texts[0], texts[1]) if _FUNCTIONS[function][0] else (None, texts[0])
 

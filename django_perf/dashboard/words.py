@@ -211,5 +211,16 @@ WORDS = (
     pgettext_lazy("django_perf", "Figures by 10 minutes, kept for 7 days"),
     pgettext_lazy("django_perf", "Figures by an hour, kept for 35 days"),
     pgettext_lazy("django_perf", "Figures by a day, kept for 400 days"),
+    # What to do about the size of a pool.
+    pgettext_lazy("django_perf", "Busy %(share)s: raise max_size to %(size)s"),
+    pgettext_lazy("django_perf", "Connections are held for long: the log names the holders; see released()"),
+    pgettext_lazy("django_perf", "Few hold long (p99 %(hold)s ms) and others wait: put slow work into released()"),
+    pgettext_lazy("django_perf", "Little used: max_size %(size)s would do"),
+    pgettext_lazy(
+        "django_perf", "The fleet may open %(fleet)s connections, the server takes %(server)s: max_size %(size)s"
+    ),
+    pgettext_lazy(
+        "django_perf", "Waits come in bursts, or from a server that did not answer; see timeouts and refusals"
+    ),
 )
 # fmt: on

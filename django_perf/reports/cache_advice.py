@@ -1,11 +1,14 @@
-"""Judge a cache by what was measured: pure arithmetic."""
+"""Judge a cache by what was measured: arithmetic, and sentences in the language of the reader."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from django.utils.translation import gettext, gettext_noop, pgettext
+
 from .judgement import Judgement
+from .sentence import figure
 
 LEVEL_AWAY, WEAK_COHERENCE, FOREIGN_VALUES = "level_away", "weak_coherence", "foreign_values"
 LOW_HIT_RATE, STAMPEDE, WAITING_READERS = "low_hit_rate", "stampede", "waiting_readers"
@@ -63,12 +66,14 @@ class KeysUsage:
 
 _FALLEN_BACK = {
     "pubsub": (
-        "Redis refuses CLIENT TRACKING, so the processes tell each other of writes (pubsub)",
-        "let its ACL allow the user +client|tracking",
+        gettext_noop("Redis refuses CLIENT TRACKING, so the processes tell each other of writes (pubsub)"),
+        gettext_noop("let its ACL allow the user +client|tracking"),
     ),
     "ttl": (
-        "Redis refuses CLIENT TRACKING and SUBSCRIBE, so nobody tells of writes (ttl), and memory lags by seconds",
-        "let its ACL allow the user +client|tracking, or +subscribe +publish and the channels &*",
+        gettext_noop(
+            "Redis refuses CLIENT TRACKING and SUBSCRIBE, so nobody tells of writes (ttl), and memory lags by seconds"
+        ),
+        gettext_noop("let its ACL allow the user +client|tracking, or +subscribe +publish and the channels &*"),
     ),
 }
 
@@ -82,20 +87,23 @@ def _outages(usage: Usage) -> Iterator[Judgement]:
     for level, count in usage.open.items():
         yield Judgement(
             LEVEL_AWAY,
-            f"Level {level} does not answer {count} of {usage.processes} processes, and they do without it",
-            "the log names the error; it is asked again in the background",
+            gettext("Level %(level)s does not answer %(count)s of %(all)s processes, and they do without it")
+            % {"level": level, "count": count, "all": usage.processes},
+            gettext("the log names the error; it is asked again in the background"),
         )
 
 
 def _coherence(usage: Usage) -> Iterator[Judgement]:
     if usage.fallen_back in _FALLEN_BACK:  # a cache that has been closed since has none at all
-        yield Judgement(WEAK_COHERENCE, *_FALLEN_BACK[usage.fallen_back])
+        yield Judgement(WEAK_COHERENCE, *map(gettext, _FALLEN_BACK[usage.fallen_back]))
     if usage.foreign:
         yield Judgement(
             FOREIGN_VALUES,
-            f"{usage.foreign:,} values were sealed by nobody we know",
-            "SECRET_KEY differs between the workers (SECRET_KEY_FALLBACKS holds the old one while it changes), "
-            "or somebody else writes under this KEY_PREFIX",
+            gettext("%(count)s values were sealed by nobody we know") % {"count": figure(usage.foreign)},
+            gettext(
+                "SECRET_KEY differs between the workers (SECRET_KEY_FALLBACKS holds the old one while it changes), "
+                "or somebody else writes under this KEY_PREFIX"
+            ),
         )
 
 
@@ -105,51 +113,64 @@ def _hits(usage: Usage) -> Iterator[Judgement]:
     if usage.reads > _MANY and hits + usage.ghost_hits < _LOW * usage.reads:
         yield Judgement(
             LOW_HIT_RATE,
-            f"Only {hits:,} of {usage.reads:,} reads hit ({hits / usage.reads:.0%})",
-            "see which patterns of keys miss: longer TTLs, fewer things in the key, or no cache at all for them",
+            gettext("Only %(hits)s of %(reads)s reads hit (%(share)s)")
+            % {"hits": figure(hits), "reads": figure(usage.reads), "share": f"{hits / usage.reads:.0%}"},
+            gettext(
+                "see which patterns of keys miss: longer TTLs, fewer things in the key, or no cache at all for them"
+            ),
         )
 
 
 def _room(usage: Usage) -> Iterator[Judgement]:
     if usage.ghost_hits > max(_FEW, _WORTH * usage.reads):
-        each = max(1, usage.processes)
-        what = f"max_entries, now {usage.max_entries // each:,}"
-        if usage.bytes > _HIGH * usage.max_bytes:
-            what = f"max_bytes, now {usage.max_bytes // each:,}"
-        share = usage.l1 / usage.reads if usage.reads else 0.0
-        yield Judgement(
-            SMALL_MEMORY,
-            f"Memory evicts {usage.evicted:,} entries and answers only {share:.0%} of the reads; "
-            f"with twice the room it would have had {usage.ghost_hits:,} more",
-            f"raise L1's {what}",
-        )
+        yield _small_memory(usage)
     if usage.too_big > _FEW:
         yield Judgement(
             BIG_VALUES,
-            f"{usage.too_big:,} times a value was larger than a quarter of L1's max_bytes and not kept in memory",
-            "raise max_bytes, or name the keys in l1_exclude",
+            gettext("%(count)s times a value was larger than a quarter of L1's max_bytes and not kept in memory")
+            % {"count": figure(usage.too_big)},
+            gettext("raise max_bytes, or name the keys in l1_exclude"),
         )
+
+
+def _small_memory(usage: Usage) -> Judgement:
+    evidence = gettext(
+        "Memory evicts %(evicted)s entries and answers only %(share)s of the reads; "
+        "with twice the room it would have had %(more)s more"
+    )
+    share = usage.l1 / usage.reads if usage.reads else 0.0
+    figures = {"evicted": figure(usage.evicted), "share": f"{share:.0%}", "more": figure(usage.ghost_hits)}
+    is_full = usage.bytes > _HIGH * usage.max_bytes
+    limit, now = ("max_bytes", usage.max_bytes) if is_full else ("max_entries", usage.max_entries)
+    remedy = pgettext("django_perf", "raise L1's %(limit)s, now %(now)s")
+    return Judgement(
+        SMALL_MEMORY, evidence % figures, remedy % {"limit": limit, "now": figure(now // max(1, usage.processes))}
+    )
 
 
 def _waste(usage: Usage) -> Iterator[Judgement]:
     if usage.refused > max(_FEW, _REFUSED * usage.from_below):
         yield Judgement(
             BUSY_KEYS,
-            f"{usage.refused:,} values changed while memory was filled with them",
-            "name the keys that are written all the time in l1_exclude",
+            gettext("%(count)s values changed while memory was filled with them") % {"count": figure(usage.refused)},
+            gettext("name the keys that are written all the time in l1_exclude"),
         )
     if usage.store_refused > _FEW:
         yield Judgement(
             STORE_REFUSED,
-            f"{usage.store_refused:,} computed values were not stored, because they were invalidated meanwhile or no "
-            "level took them",
-            "invalidate less, or compute faster",
+            gettext(
+                "%(count)s computed values were not stored, because they were invalidated meanwhile or no "
+                "level took them"
+            )
+            % {"count": figure(usage.store_refused)},
+            gettext("invalidate less, or compute faster"),
         )
     if usage.waited > max(_FEW, _WORTH * usage.reads):
         yield Judgement(
             WAITING_READERS,
-            f"{usage.waited:,} of {usage.reads:,} reads waited for a value that somebody else computed",
-            "give it `stale`, so that the old one is served meanwhile, or a `warmer`",
+            gettext("%(waited)s of %(reads)s reads waited for a value that somebody else computed")
+            % {"waited": figure(usage.waited), "reads": figure(usage.reads)},
+            gettext("give it `stale`, so that the old one is served meanwhile, or a `warmer`"),
         )
 
 
@@ -158,13 +179,15 @@ def judged_keys(usage: KeysUsage) -> Judgement | None:
     if usage.again > max(_FEW_RACES, _RACED * usage.sets):
         return Judgement(
             STAMPEDE,
-            f"{usage.again:,} of {usage.sets:,} values were computed though another thread was at it already",
-            "use cache_result() or get_or_set(): of many that miss at the same time, one computes",
+            gettext("%(again)s of %(sets)s values were computed though another thread was at it already")
+            % {"again": figure(usage.again), "sets": figure(usage.sets)},
+            gettext("use cache_result() or get_or_set(): of many that miss at the same time, one computes"),
         )
     if usage.reads > _MANY and usage.hits < _LOW * usage.reads and usage.sets > usage.hits:
         return Judgement(
             LOW_HIT_RATE,
-            f"Only {usage.hits:,} of {usage.reads:,} reads hit, and more is stored than found",
-            "it is not worth caching",
+            gettext("Only %(hits)s of %(reads)s reads hit, and more is stored than found")
+            % {"hits": figure(usage.hits), "reads": figure(usage.reads)},
+            gettext("it is not worth caching"),
         )
     return None

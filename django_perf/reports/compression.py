@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from django.utils.translation import gettext, gettext_noop, pgettext
+
 from ..metrics.catalog import COMPRESSION
 from ..store.reader import Snapshot, Sum
 from .judgement import Judgement
@@ -39,9 +41,11 @@ _MUCH_US = 1_000_000
 WASTED_COMPRESSION, UNCOMPRESSED, DEAR_COMPRESSION = "wasted_compression", "uncompressed", "dear_compression"
 # What somebody has decided, and may not know to be much; "small", "encoded" and the like are as they should be.
 _LEFT_ALONE = {
-    "no_transform": "leave no-transform out of its Cache-Control if no proxy spoils it",
-    "opted_out": "take no_compress off it: the length of what is compressed is padded, and tells no secret",
-    "not_accepted": "see whether a proxy before this site takes Accept-Encoding away",
+    "no_transform": gettext_noop("leave no-transform out of its Cache-Control if no proxy spoils it"),
+    "opted_out": gettext_noop(
+        "take no_compress off it: the length of what is compressed is padded, and tells no secret"
+    ),
+    "not_accepted": gettext_noop("see whether a proxy before this site takes Accept-Encoding away"),
 }
 
 
@@ -128,17 +132,17 @@ class Compressed:
         if whole < _FEW:
             return None
         if counts.get("not_smaller", 0) * 2 > whole:
-            remedy = "leave its type out of CONTENT_TYPES, or use no_compress"
-            return Judgement(WASTED_COMPRESSION, "compressing gains nothing here", remedy)
+            remedy = gettext("leave its type out of CONTENT_TYPES, or use no_compress")
+            return Judgement(WASTED_COMPRESSION, pgettext("django_perf", "compressing gains nothing here"), remedy)
         return self._uncompressed() or self._dear()
 
     def _uncompressed(self) -> Judgement | None:
         """Tell of much that leaves as it is; what is encoded already is not meant."""
         if self._is_heavy("type") and (self.share() or 0) == 0:
-            return Judgement(UNCOMPRESSED, "", "its type is not in CONTENT_TYPES; if it is text, add it")
+            return Judgement(UNCOMPRESSED, "", gettext("its type is not in CONTENT_TYPES; if it is text, add it"))
         for name, remedy in _LEFT_ALONE.items():
             if self._is_heavy(name):
-                return Judgement(UNCOMPRESSED, _MEANINGS[name], remedy)
+                return Judgement(UNCOMPRESSED, pgettext("django_perf", _MEANINGS[name]), gettext(remedy))
         return None
 
     def _dear(self) -> Judgement | None:
@@ -146,11 +150,11 @@ class Compressed:
         # All of it takes no longer than each taking as long as the dearest; as a rule that spares to add it up.
         is_much = dearest_us * self.count() > _MUCH_US and self.cpu_us() > _MUCH_US
         if is_much and self.cpu_us() * 1_000 > _DEAR_NS_PER_BYTE * self.saved():
-            remedy = "use PROFILE fast, or no_compress"
-            return Judgement(DEAR_COMPRESSION, "compressing takes longer than sending what it saves", remedy)
+            evidence = gettext("compressing takes longer than sending what it saves")
+            return Judgement(DEAR_COMPRESSION, evidence, gettext("use PROFILE fast, or no_compress"))
         if dearest_us > _DEAR_US:
-            remedy = "paginate it, or use PROFILE fast"
-            return Judgement(DEAR_COMPRESSION, "one response costs milliseconds to compress", remedy)
+            evidence = gettext("one response costs milliseconds to compress")
+            return Judgement(DEAR_COMPRESSION, evidence, gettext("paginate it, or use PROFILE fast"))
         return None
 
     def advice(self) -> str:

@@ -6,9 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from django.utils.translation import pgettext
+
 from ..metrics.catalog import POOL, POOL_HOLD
-from ..pool.sizing import Usage, Verdict, judged
+from ..pool.sizing import Usage, judged
 from ..store.reader import Snapshot, Sum
+from .judgement import Judgement
 from .process import Worker, workers
 from .report import Column, Report, Value
 from .window import Window
@@ -74,7 +77,7 @@ class Fleet:
         """Return how many connections were held on average (Little's law)."""
         return self.hold.total / 1e6 / self.seconds
 
-    def judged(self) -> Verdict | None:
+    def judged(self) -> Judgement | None:
         """Return what is wrong with the size, None when nothing."""
         usage = Usage(
             processes=len(self.pools),
@@ -87,7 +90,8 @@ class Fleet:
             failures=self.counted("timeouts", "refused"),
             leaks=self.counted("leaks"),
         )
-        return judged(usage)
+        found = judged(usage)
+        return found and Judgement(found.rule, "", pgettext("django_perf", found.text) % found.figures)
 
     def advice(self) -> str:
         """Return what to do about the size, "" when nothing."""

@@ -18,10 +18,12 @@ from django_perf.dashboard.page import Asked
 from django_perf.dashboard.pages import VIEWS
 from django_perf.dashboard.words import OURS, WORDS
 from django_perf.db.health import checks
+from django_perf.pool.sizing import REMEDIES
 from django_perf.reports.compression import _MEANINGS as OUTCOMES
 from django_perf.reports.findings import MEANINGS
 from django_perf.reports.own import COSTS, stored
-from django_perf.reports.pool import _BREAKERS
+from django_perf.reports.pool import _BREAKERS, Fleet, ProcessPool
+from django_perf.reports.process import Worker
 from django_perf.reports.queries import endpoints_report
 from django_perf.reports.window import COMPARISONS, last
 from django_perf.store.models import Rollup
@@ -29,7 +31,7 @@ from django_perf.store.reader import consistent
 from django_perf.store.tiers import TIERS
 from django_perf.templatetags.django_perf import comparison
 from tests.catalogue import read_po
-from tests.dashboard.conftest import ADDRESSES, OVERVIEW
+from tests.dashboard.conftest import ADDRESSES, CACHE_PAGE, OVERVIEW
 from tests.dashboard.markup import Markup
 
 PAGES = pytest.mark.parametrize("name", [*ADDRESSES, "explain"])
@@ -118,7 +120,7 @@ def _constants():
     for action in ACTIONS.values():
         yield from (action.label, action.asks)
     yield from (*map(comparison, COMPARISONS), *SEVERITIES, *MEANINGS.values(), *OUTCOMES.values(), *_BREAKERS)
-    yield from (*checks.STATES, *(text for text, _ in COSTS.values()))
+    yield from (*checks.STATES, *(text for text, _ in COSTS.values()), *REMEDIES)
     # States of levels and processes, yes and no, kinds of losses and of spans, the last band of the durations.
     yield from ("up", "failing", "away", "running", "stopped", "lost", "yes", "no", "dropped", "error")
     yield from ("database", "cache", "template", "block", "more")
@@ -184,3 +186,30 @@ def test_the_terminal_is_english_whatever_the_language(settings, command):
     with override("de"):
         call_command(*command, stdout=german)
     assert german.getvalue() == english.getvalue() != ""
+
+
+def test_advice_is_german_with_its_figures(full):
+    with override("de"):
+        loop, transaction = [note.text for note in _read("advice", full.about).notes]
+    assert loop.startswith("GET list sendet eine Abfrage 50 Mal je Anfrage, davon 40 ms (40% seiner Zeit), in list: ")
+    assert transaction.startswith("GET list hält je Anfrage 30 ms lang eine Transaktion offen, in der die Datenbank")
+
+
+def test_what_is_wrong_with_a_cache_is_german(store, reader):
+    store(("cache", "default", "miss"), 1_000, keys=2_000)
+    store(("cache_key", "default", "basket:*"), miss=1_900, l1=100, set=500)
+    with override("de"):
+        page = Markup(reader.get(CACHE_PAGE, {"since": "1h"}).content.decode())
+    whole, keys = page.text_of("perf-evidence")
+    assert whole.startswith("default: Nur 0 von 2\u202f000 Lesezugriffen treffen (0%): ansehen, welche Muster")
+    assert keys.startswith(
+        "default, basket:*: Nur 100 von 2\u202f000 Lesezugriffen treffen, und es wird mehr gespeichert"
+    )
+
+
+def test_the_size_of_a_pool_is_judged_in_german():
+    row = Fleet("default", 60.0)
+    row.pools.append(ProcessPool(Worker("one", 1, 0.0, 60.0, 45.0), "default", {"max_size": 20.0, "server_max": 10.0}))
+    with override("de"):
+        assert row.advice() == "Alle zusammen dürfen 20 Verbindungen öffnen, der Server erlaubt 10: max_size 10"
+    assert row.advice() == "The fleet may open 20 connections, the server takes 10: max_size 10"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from django.utils.translation import pgettext
+
 from ...reports.cache import Fleet, Keys, fleets, keys
 from ...reports.cache_advice import (
     BIG_VALUES,
@@ -47,7 +49,8 @@ def cache_level(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     for row in once(fleets, snapshot, window):
         for found in row.judged():
             if found.rule != LOW_HIT_RATE or row.alias not in blamed:
-                evidence = f"Cache {row.alias}: {found.evidence}"
+                text = pgettext("django_perf", "Cache %(cache)s: %(evidence)s")
+                evidence = text % {"cache": row.alias, "evidence": found.evidence}
                 cost_ms = _cost_ms(row, found.rule)
                 yield Advice(SEVERITY[found.rule], found.rule, evidence, found.remedy, "cache", cost_ms=cost_ms)
 
@@ -58,7 +61,8 @@ def cache_keys(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     for row in once(keys, snapshot, window):
         found, cache = row.judged(), caches.get(row.alias)
         if found is not None and not (found.rule == LOW_HIT_RATE and _lacks_room(row, cache)):
-            evidence = f"Cache {row.alias}, keys {row.pattern}: {found.evidence}"
+            text = pgettext("django_perf", "Cache %(cache)s, keys %(pattern)s: %(evidence)s")
+            evidence = text % {"cache": row.alias, "pattern": row.pattern, "evidence": found.evidence}
             cost_ms = _missed_ms(row, cache)
             yield Advice(SEVERITY[found.rule], found.rule, evidence, found.remedy, "cache", cost_ms=cost_ms)
 

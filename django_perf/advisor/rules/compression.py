@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from django.utils.translation import gettext
+
 from ...reports.compression import DEAR_COMPRESSION, UNCOMPRESSED, WASTED_COMPRESSION, Compressed
 from ...reports.compression import endpoints as compressed
+from ...reports.sentence import figure
 from ...reports.text import text_of
 from ...reports.window import Window
 from ...store.reader import Snapshot
@@ -42,14 +45,27 @@ def _share_of_time(snapshot: Snapshot, window: Window, row: Compressed) -> float
 
 
 def _sent(row: Compressed, share: float) -> str:
-    return (
-        f"{row.method} {row.route} sends {text_of(row.uncompressed(), 'bytes')} uncompressed, {share:.0%} of all bytes "
-        f"that are sent, in {row.count():,} responses"
+    text = gettext(
+        "%(endpoint)s sends %(bytes)s uncompressed, %(share)s of all bytes that are sent, in %(responses)s responses"
     )
+    return text % {
+        "endpoint": f"{row.method} {row.route}",
+        "bytes": text_of(row.uncompressed(), "bytes"),
+        "share": f"{share:.0%}",
+        "responses": figure(row.count()),
+    }
 
 
 def _spent(row: Compressed, share: float) -> str:
-    return (
-        f"{row.method} {row.route} compresses for {row.cpu_us() / 1_000:,.0f} ms ({share:.0%} of its time) and saves "
-        f"{text_of(row.saved(), 'bytes')} of {text_of(row.bytes('in'), 'bytes')} in {row.count():,} responses"
+    text = gettext(
+        "%(endpoint)s compresses for %(ms)s ms (%(share)s of its time) and saves %(saved)s of %(bytes)s in "
+        "%(responses)s responses"
     )
+    return text % {
+        "endpoint": f"{row.method} {row.route}",
+        "ms": figure(row.cpu_us() / 1_000, ",.0f"),
+        "share": f"{share:.0%}",
+        "saved": text_of(row.saved(), "bytes"),
+        "bytes": text_of(row.bytes("in"), "bytes"),
+        "responses": figure(row.count()),
+    }

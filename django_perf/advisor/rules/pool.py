@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from django.utils.translation import gettext, pgettext
+
 from ...metrics.catalog import DATABASE, PROCESS
 from ...pool.sizing import LEAK, LONG_WAIT_MS, OVER_SERVER, OVERSIZED, STARVED
 from ...reports.pool import Fleet, fleets
+from ...reports.sentence import figure
 from ...reports.window import Window
 from ...store.reader import Snapshot, Sum
 from ..advice import HIGH, LOW, MEDIUM, Advice
@@ -55,12 +58,22 @@ def pool_held(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
         works_us = snapshot.sums(DATABASE, window.span).get((row.alias,), Sum()).total
         is_long = row.hold.count >= _FEW and row.hold_ms(1) >= _HELD_MS
         if is_long and 0 < works_us <= _WORKS * row.hold.total and (_waits(row) or _is_scarce(row)):
-            evidence = (
-                f"Pool {row.alias}: connections are held for {row.hold.mean / 1_000:,.0f} ms on average (p95 "
-                f"{row.hold_ms(1):,.0f} ms), and the database works in {works_us / row.hold.total:.0%} of it"
-            )
-            remedy = "wait for other things inside of released(), or before the first query of the request"
-            yield Advice(HIGH if _waits(row) else MEDIUM, HELD, evidence, remedy, "pool", {}, _waited_ms(row))
+            remedy = gettext("wait for other things inside of released(), or before the first query of the request")
+            severity, evidence = HIGH if _waits(row) else MEDIUM, _held(row, works_us)
+            yield Advice(severity, HELD, evidence, remedy, "pool", {}, _waited_ms(row))
+
+
+def _held(row: Fleet, works_us: float) -> str:
+    text = gettext(
+        "Pool %(pool)s: connections are held for %(mean)s ms on average (p95 %(p95)s ms), and the database works in "
+        "%(share)s of it"
+    )
+    return text % {
+        "pool": row.alias,
+        "mean": figure(row.hold.mean / 1_000, ",.0f"),
+        "p95": figure(row.hold_ms(1), ",.0f"),
+        "share": f"{works_us / row.hold.total:.0%}",
+    }
 
 
 def _oversized(snapshot: Snapshot, window: Window, row: Fleet, remedy: str) -> Iterator[Advice]:
@@ -73,7 +86,8 @@ def _oversized(snapshot: Snapshot, window: Window, row: Fleet, remedy: str) -> I
     is_near = row.level("max_size") >= _NEAR * (row.server_max() or float("inf"))
     is_sure = window.seconds >= _LONG_S and len(row.pools) > 1 and seen.count >= _FEW and row.wait.count >= _FEW
     if is_near and is_sure and peak <= _FREE * each:
-        evidence = f"{_evidence(row)}; the most that one process was seen to use is {peak:.0f} of {each:.0f}"
+        text = gettext("%(evidence)s; the most that one process was seen to use is %(peak)s of %(each)s")
+        evidence = text % {"evidence": _evidence(row), "peak": f"{peak:.0f}", "each": f"{each:.0f}"}
         yield Advice(LOW, OVERSIZED, evidence, remedy, "pool")
 
 
@@ -102,12 +116,21 @@ def _waited_ms(row: Fleet) -> float:
 
 def _evidence(row: Fleet) -> str:
     most = row.server_max()
+    size = gettext("Pool %(pool)s: %(processes)s processes with %(count)s connections")
+    size %= {"pool": row.alias, "processes": len(row.pools), "count": figure(row.level("max_size"))}
+    use = gettext("%(mean)s in use on average, %(checkouts)s checkouts")
+    use %= {"mean": figure(row.in_use(), ",.1f"), "checkouts": figure(row.wait.count)}
+    takes, waits, failures, leaks = (
+        pgettext("django_perf", "(the server takes %(count)s)"),
+        pgettext("django_perf", "p95 of the waits %(ms)s ms"),
+        pgettext("django_perf", "%(count)s timed out or were refused"),
+        pgettext("django_perf", "%(count)s held for too long"),
+    )
     parts = [
-        f"Pool {row.alias}: {len(row.pools)} processes with {row.level('max_size'):,} connections",
-        f" (the server takes {most:,})" if most else "",
-        f", {row.in_use():,.1f} in use on average, {row.wait.count:,} checkouts",
-        f", p95 of the waits {row.wait_ms(1):,.0f} ms" if row.wait.count else "",
-        f", {_failures(row):,} timed out or were refused" if _failures(row) else "",
-        f", {row.counted('leaks'):,} held for too long" if row.counted("leaks") else "",
+        f"{size} {takes % {'count': figure(most)}}" if most else size,
+        use,
+        waits % {"ms": figure(row.wait_ms(1), ",.0f")} if row.wait.count else "",
+        failures % {"count": figure(_failures(row))} if _failures(row) else "",
+        leaks % {"count": figure(row.counted("leaks"))} if row.counted("leaks") else "",
     ]
-    return "".join(parts)
+    return ", ".join(part for part in parts if part)

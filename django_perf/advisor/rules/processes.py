@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from django.utils.translation import gettext, pgettext
+
 from ...metrics.catalog import PROCESS
 from ...reports.process import Worker, workers
+from ...reports.sentence import figure
 from ...reports.text import text_of
 from ...reports.window import Window, last
 from ...store.reader import Snapshot, Sum
@@ -42,13 +45,14 @@ def saturated(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     for host, sum_ in _levels(snapshot, window, "saturation").items():
         share = sum_.mean / 100
         if sum_.count >= _FEW_LEVELS and share >= _BUSY:
-            evidence = (
-                f"{host}: on average, {share:.0%} of the slots of its workers are busy; requests queue before them"
+            text = gettext(
+                "%(host)s: on average, %(share)s of the slots of its workers are busy; requests queue before them"
             )
-            remedy = (
+            remedy = gettext(
                 "add workers or threads as long as there are CPU and memory; take what is slow out of requests: the "
                 "endpoints by total time say what"
             )
+            evidence = text % {"host": host, "share": f"{share:.0%}"}
             yield Advice(HIGH if share >= _FULL else MEDIUM, SATURATED, evidence, remedy, "overview")
 
 
@@ -60,17 +64,27 @@ def memory_growth(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     for host in sorted(sizes, key=lambda host: -sizes[host].mean)[:_MOST_HOSTS]:
         points = _sizes(snapshot, wide, host)
         if _grows(points):
-            per_hour, minutes = slope(points) * 60, points[-1][0] - points[0][0]
-            evidence = (
-                f"{host}: its processes grow by {text_of(per_hour, 'bytes')} an hour each, steadily for {minutes:,.0f} "
-                f"minutes: {text_of(points[0][1], 'bytes')} to {text_of(points[-1][1], 'bytes')}"
-            )
-            remedy = (
+            per_hour = slope(points) * 60
+            remedy = gettext(
                 "look for what is kept for good: lists and dicts of modules, caches without a bound; max_requests of "
                 "gunicorn bounds it until then"
             )
             severity = HIGH if per_hour >= _FAST * points[-1][1] else MEDIUM
-            yield Advice(severity, MEMORY_GROWTH, evidence, remedy, "overview")
+            yield Advice(severity, MEMORY_GROWTH, _growth(host, per_hour, points), remedy, "overview")
+
+
+def _growth(host: str, per_hour: float, points: list[Point]) -> str:
+    text = gettext(
+        "%(host)s: its processes grow by %(bytes)s an hour each, steadily for %(minutes)s minutes: %(before)s "
+        "to %(now)s"
+    )
+    return text % {
+        "host": host,
+        "bytes": text_of(per_hour, "bytes"),
+        "minutes": figure(points[-1][0] - points[0][0], ",.0f"),
+        "before": text_of(points[0][1], "bytes"),
+        "now": text_of(points[-1][1], "bytes"),
+    }
 
 
 def lost_processes(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
@@ -81,9 +95,11 @@ def lost_processes(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     lost, ended = by_state["lost"], len(by_state["lost"]) + len(by_state["stopped"])
     if len(lost) >= _FEW_LOST:
         largest = max(float(worker.level("rss_bytes") or 0) for worker in lost)
-        evidence = f"{len(lost):,} of {ended:,} processes that ended did so without a last report: killed, or cut off"
-        evidence += f"; the largest took {text_of(largest, 'bytes')}" if largest else ""
-        remedy = (
+        text = gettext("%(lost)s of %(ended)s processes that ended did so without a last report: killed, or cut off")
+        evidence = text % {"lost": figure(len(lost)), "ended": figure(ended)}
+        if largest:
+            evidence += pgettext("django_perf", "; the largest took %(bytes)s") % {"bytes": text_of(largest, "bytes")}
+        remedy = gettext(
             "look for the OOM killer in the log of the kernel, for WORKER TIMEOUT in that of gunicorn, and for a stop "
             "that does not wait"
         )

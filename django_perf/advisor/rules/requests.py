@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Set
 
+from django.utils.translation import gettext, pgettext
+
 from ...metrics.catalog import EXCEPTION, REQUEST, SITE
 from ...metrics.names import clean
 from ...reports.requests import Endpoint, endpoints
+from ...reports.sentence import figure
 from ...reports.window import Window
 from ...store.fresh import Labels
 from ...store.models import Mark
@@ -44,18 +47,18 @@ def error_spike(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     """Find endpoints that fail far more often than in the period before."""
     for row, was in _failing(snapshot, window):
         if was is not None and _has_risen(row, was):
-            evidence = (
-                f"{_fails(snapshot, window, row)}; before, it failed {was.counter('errors'):,} of {was.sum.count:,} "
-                f"({was.error_rate():.1%})"
-            )
-            yield _of(row, HIGH, ERROR_SPIKE, evidence, "see its exceptions and examples, and what was deployed")
+            text = gettext("%(now)s; before, it failed %(errors)s of %(requests)s (%(share)s)")
+            evidence = text % {"now": _fails(snapshot, window, row), **_errors(was)}
+            remedy = gettext("see its exceptions and examples, and what was deployed")
+            yield _of(row, HIGH, ERROR_SPIKE, evidence, remedy)
 
 
 def failing_endpoint(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     """Find endpoints that fail often and did so before, or were not asked before."""
     for row, was in _failing(snapshot, window):
         if row.error_rate() >= _FAILS and (was is None or not _has_risen(row, was)):
-            yield _of(row, HIGH, FAILING_ENDPOINT, _fails(snapshot, window, row), "see its exceptions and examples")
+            remedy = gettext("see its exceptions and examples")
+            yield _of(row, HIGH, FAILING_ENDPOINT, _fails(snapshot, window, row), remedy)
 
 
 def _failing(snapshot: Snapshot, window: Window) -> Iterator[tuple[Endpoint, Endpoint | None]]:
@@ -76,15 +79,27 @@ def regression(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
         added_us = (row.sum.mean - was.sum.mean) * row.sum.count
         share = added_us / _time_us(snapshot, after)
         severity = HIGH if share >= _MOST else MEDIUM if share >= _MUCH else LOW
-        evidence = (
-            f"{row.method} {row.route} is slower since the mark {clean(mark.text)!r}: mean {_ms(was.sum.mean)} to "
-            f"{_ms(row.sum.mean)}, p95 {_ms(was.sum.quantiles(_QUANTILES)[1])} to "
-            f"{_ms(row.sum.quantiles(_QUANTILES)[1])}; that is {share:.0%} of the time of the site"
-        )
+        evidence = _slower_by(row, was, mark, share)
         params = {"route": row.route, "method": row.method}
         cost_ms = added_us / 1_000 * min(1.0, window.seconds / after.seconds)
-        remedy = "compare its queries and lines with those before, and look at what the mark stands for"
+        remedy = gettext("compare its queries and lines with those before, and look at what the mark stands for")
         yield Advice(severity, REGRESSION, evidence, remedy, "endpoint", params, cost_ms)
+
+
+def _slower_by(row: Endpoint, was: Endpoint, mark: Mark, share: float) -> str:
+    text = gettext(
+        "%(endpoint)s is slower since the mark %(mark)r: mean %(mean_before)s to %(mean)s, p95 %(p95_before)s to "
+        "%(p95)s; that is %(share)s of the time of the site"
+    )
+    return text % {
+        "endpoint": f"{row.method} {row.route}",
+        "mark": clean(mark.text),
+        "mean_before": _ms(was.sum.mean),
+        "mean": _ms(row.sum.mean),
+        "p95_before": _ms(was.sum.quantiles(_QUANTILES)[1]),
+        "p95": _ms(row.sum.quantiles(_QUANTILES)[1]),
+        "share": f"{share:.0%}",
+    }
 
 
 def around(at: float, window: Window) -> tuple[Window, Window] | None:
@@ -152,9 +167,18 @@ def _fails(snapshot: Snapshot, window: Window, row: Endpoint) -> str:
     for (route, method, name), sum_ in snapshot.sums(EXCEPTION, window.span).items():
         if (route, method) == (row.route, row.method):
             kinds[name] += sum_.count
-    mostly = f", mostly {kinds.most_common(1)[0][0]}" if kinds else ""
-    errors = row.counter("errors")
-    return f"{row.method} {row.route} fails {errors:,} of {row.sum.count:,} requests ({row.error_rate():.1%}){mostly}"
+    text = gettext("%(endpoint)s fails %(errors)s of %(requests)s requests (%(share)s)")
+    found = text % {"endpoint": f"{row.method} {row.route}", **_errors(row)}
+    mostly = pgettext("django_perf", "mostly %(exception)s")
+    return f"{found}, {mostly % {'exception': kinds.most_common(1)[0][0]}}" if kinds else found
+
+
+def _errors(row: Endpoint) -> dict[str, str]:
+    return {
+        "errors": figure(row.counter("errors")),
+        "requests": figure(row.sum.count),
+        "share": f"{row.error_rate():.1%}",
+    }
 
 
 def _of(row: Endpoint, severity: str, rule: str, evidence: str, remedy: str) -> Advice:
@@ -163,4 +187,4 @@ def _of(row: Endpoint, severity: str, rule: str, evidence: str, remedy: str) -> 
 
 
 def _ms(us: float) -> str:
-    return f"{us / 1_000:,.1f} ms"
+    return f"{figure(us / 1_000, ',.1f')} ms"

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from django.utils.translation import gettext
+
 from ...db import findings as found
 from ...db.fingerprint import shape_id
 from ...db.health import checks
 from ...metrics.catalog import FINDING
 from ...reports.database import vitals
 from ...reports.findings import Finding, findings
-from ...reports.queries import statements
+from ...reports.queries import Statement, statements
 from ...reports.requests import endpoints
+from ...reports.sentence import figure
 from ...reports.text import short_sql
 from ...reports.window import Window
 from ...store.reader import Snapshot
@@ -46,44 +49,46 @@ def n_plus_one(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     """Find one query for each row of another."""
     for row in _findings(snapshot, window, found.N_PLUS_ONE):
         share = row.share() or 0.0
-        evidence = (
-            f"{_endpoint(row)} sends one query {row.per_request('calls'):,.0f} times a request, {_each_ms(row)} of it "
-            f"({share:.0%} of its time), at {row.place}: {_sql(row.sql)}"
+        text = gettext(
+            "%(endpoint)s sends one query %(calls)s times a request, %(ms)s ms of it (%(share)s of its time), at "
+            "%(place)s: %(sql)s"
         )
+        evidence = text % {**_figures(row), "share": f"{share:.0%}"}
         severity = HIGH if share >= _MOST else MEDIUM if share >= _MUCH else LOW
-        yield _advice(severity, N_PLUS_ONE, row, evidence, row.remedy or "one statement for all of them")
+        yield _advice(severity, N_PLUS_ONE, row, evidence, row.remedy or gettext("one statement for all of them"))
 
 
 def unbounded_result(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     """Find results that grow with the table."""
     for row in _findings(snapshot, window, found.UNBOUNDED):
-        evidence = (
-            f"{_endpoint(row)} fetches {row.per_request('rows'):,.0f} rows a request without a limit, "
-            f"at {row.place}: {_sql(row.sql)}"
-        )
-        yield _advice(MEDIUM, UNBOUNDED_RESULT, row, evidence, "paginate it, or take it in pieces with iterator()")
+        text = gettext("%(endpoint)s fetches %(rows)s rows a request without a limit, at %(place)s: %(sql)s")
+        remedy = gettext("paginate it, or take it in pieces with iterator()")
+        yield _advice(MEDIUM, UNBOUNDED_RESULT, row, text % _figures(row), remedy)
 
 
 def open_transaction(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     """Find transactions that wait for something else than the database."""
     for row in _findings(snapshot, window, found.OPEN_TRANSACTION):
-        evidence = (
-            f"{_endpoint(row)} holds a transaction open for {_each_ms(row)} a request in which the database has "
-            f"nothing to do, at {row.place}"
+        text = gettext(
+            "%(endpoint)s holds a transaction open for %(ms)s ms a request in which the database has nothing to do, at "
+            "%(place)s"
         )
-        remedy = "wait, compute and call others before the transaction or behind it: it keeps its locks meanwhile"
-        yield _advice(HIGH, OPEN_TRANSACTION, row, evidence, remedy)
+        remedy = gettext(
+            "wait, compute and call others before the transaction or behind it: it keeps its locks meanwhile"
+        )
+        yield _advice(HIGH, OPEN_TRANSACTION, row, text % _figures(row), remedy)
 
 
 def duplicate_query(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     """Find questions whose answer is known already."""
     for row in _findings(snapshot, window, found.DUPLICATE):
         if (row.share() or 0.0) >= _MUCH:
-            evidence = (
-                f"{_endpoint(row)} asks the very same again {row.per_request('calls'):,.0f} times a request, "
-                f"{_each_ms(row)} of it, at {row.place}: {_sql(row.sql)}"
+            text = gettext(
+                "%(endpoint)s asks the very same again %(calls)s times a request, %(ms)s ms of it, at %(place)s: "
+                "%(sql)s"
             )
-            yield _advice(LOW, DUPLICATE_QUERY, row, evidence, row.remedy or "keep the answer, or use cache_result")
+            remedy = row.remedy or gettext("keep the answer, or use cache_result")
+            yield _advice(LOW, DUPLICATE_QUERY, row, text % _figures(row), remedy)
 
 
 def slow_query(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
@@ -92,14 +97,24 @@ def slow_query(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     whole = sum(row.sum.total for row in rows)
     for row in rows:
         share = row.sum.total / whole if whole else 0.0
-        if share >= _MUCH and (mean_ms := row.sum.mean / 1_000) >= _SLOW_MS:
-            evidence = (
-                f"{share:.0%} of the time of all queries is spent in one: {row.sum.count:,} calls, {mean_ms:,.0f} ms "
-                f"on average, {row.sum.max / 1_000:,.0f} ms at most: {_sql(row.sql)}"
-            )
-            remedy = f"see its plan: manage.py perfexplain {row.id}"
-            severity = HIGH if share >= _MOST else MEDIUM
+        if share >= _MUCH and row.sum.mean / 1_000 >= _SLOW_MS:
+            remedy = gettext("see its plan: manage.py perfexplain %(id)s") % {"id": row.id}
+            severity, evidence = HIGH if share >= _MOST else MEDIUM, _slow(row, share)
             yield Advice(severity, SLOW_QUERY, evidence, remedy, "query", {"id": row.id}, row.sum.total / 1_000)
+
+
+def _slow(row: Statement, share: float) -> str:
+    text = gettext(
+        "%(share)s of the time of all queries is spent in one: %(calls)s calls, %(mean)s ms on average, %(max)s ms at "
+        "most: %(sql)s"
+    )
+    return text % {
+        "share": f"{share:.0%}",
+        "calls": figure(row.sum.count),
+        "mean": figure(row.sum.mean / 1_000, ",.0f"),
+        "max": figure(row.sum.max / 1_000, ",.0f"),
+        "sql": _sql(row.sql),
+    }
 
 
 def chatty_endpoint(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
@@ -111,8 +126,12 @@ def chatty_endpoint(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     for row in once(endpoints, snapshot, window):
         count, db_ms = row.per_request("queries"), row.per_request("db_us") / 1_000
         if row.sum.count and count - looped[row.route, row.method] / row.sum.count >= _CHATTY:
-            evidence = f"{row.method} {row.route} sends {count:,.0f} queries a request, {db_ms:,.0f} ms of it"
-            remedy = "look at its queries: fetch related rows together, and keep what seldom changes in a cache"
+            text = gettext("%(endpoint)s sends %(queries)s queries a request, %(ms)s ms of it")
+            figures = {"queries": figure(count, ",.0f"), "ms": figure(db_ms, ",.0f")}
+            evidence = text % {"endpoint": f"{row.method} {row.route}", **figures}
+            remedy = gettext(
+                "look at its queries: fetch related rows together, and keep what seldom changes in a cache"
+            )
             params = {"route": row.route, "method": row.method}
             cost_ms = row.counter("db_us") / 1_000
             yield Advice(MEDIUM, CHATTY_ENDPOINT, evidence, remedy, "endpoint", params, cost_ms)
@@ -148,12 +167,16 @@ def _advice(severity: str, rule: str, row: Finding, evidence: str, remedy: str) 
     return Advice(severity, rule, evidence, remedy, page, params, row.sum.total / 1_000)
 
 
-def _endpoint(row: Finding) -> str:
-    return f"{row.method} {row.route}"
-
-
-def _each_ms(row: Finding) -> str:
-    return f"{row.sum.mean / 1_000:,.0f} ms"
+def _figures(row: Finding) -> dict[str, str]:
+    """Return what a sentence may say of a finding."""
+    return {
+        "endpoint": f"{row.method} {row.route}",
+        "calls": figure(row.per_request("calls"), ",.0f"),
+        "rows": figure(row.per_request("rows"), ",.0f"),
+        "ms": figure(row.sum.mean / 1_000, ",.0f"),
+        "place": row.place,
+        "sql": _sql(row.sql),
+    }
 
 
 def _sql(sql: str) -> str:
