@@ -140,9 +140,8 @@ def _breach(alert: Alert) -> Note:
     since = str(alert.since())[:16].replace("T", " ")
     where = f"{alert.rule.title}: {place_of(alert.endpoint)}"
     facts = {"where": where, "figure": figure, "limit": f"{limit.bound:g}", "since": f"{since} UTC"}
-    over, under = gettext("%(where)s is at %(figure)s, over %(limit)s, since %(since)s"), gettext(
-        "%(where)s is at %(figure)s, under %(limit)s, since %(since)s"
-    )
+    over = gettext("%(where)s is at %(figure)s, over %(limit)s, since %(since)s")
+    under = gettext("%(where)s is at %(figure)s, under %(limit)s, since %(since)s")
     text = (over if limit.side == "over" else under) % facts
     method, _, route = alert.endpoint.partition(" ")
     page, params = ("endpoint", {"route": route, "method": method}) if route else ("requests", {})

@@ -211,6 +211,10 @@ WORDS = (
     pgettext_lazy("django_perf", "Figures by 10 minutes, kept for 7 days"),
     pgettext_lazy("django_perf", "Figures by an hour, kept for 35 days"),
     pgettext_lazy("django_perf", "Figures by a day, kept for 400 days"),
+    # Alerts.
+    pgettext_lazy("django_perf", "Alert"), pgettext_lazy("django_perf", "Alerts"), pgettext_lazy("django_perf", "For"),
+    pgettext_lazy("django_perf", "Limit"), pgettext_lazy("django_perf", "Side"), pgettext_lazy("django_perf", "Since"),
+    pgettext_lazy("django_perf", "Unit"), pgettext_lazy("django_perf", "Where"),
     # What to do about the size of a pool.
     pgettext_lazy("django_perf", "Busy %(share)s: raise max_size to %(size)s"),
     pgettext_lazy("django_perf", "Connections are held for long: the log names the holders; see released()"),
