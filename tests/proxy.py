@@ -243,5 +243,6 @@ class Proxy:
 
     async def _end(self) -> None:
         await self._close_listener()
-        await self._cut()
-        await asyncio.sleep(0)
+        for _ in range(3):  # what was accepted just now has no flow before the loop has gone round
+            await self._cut()
+            await asyncio.sleep(0)

@@ -70,8 +70,9 @@ def test_one_query_for_each_row_names_the_line_and_what_to_write_there(shop):
 
 
 def test_the_example_of_a_slow_request_shows_where_its_time_went(shop):
-    (example,) = [row for row in shop.rows("samples") if row["what"] == "slow_query"]
-    assert (example["name"], example["method"], example["status"]) == ("slow-sql", "GET", 200)
+    # On a busy machine other statements may be slow once, too.
+    (example,) = [row for row in shop.rows("samples") if (row["what"], row["name"]) == ("slow_query", "slow-sql")]
+    assert (example["method"], example["status"]) == ("GET", 200)
     assert 1_200 <= example["db_ms"] <= example["duration_ms"]
 
 
