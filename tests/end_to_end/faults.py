@@ -31,6 +31,8 @@ COMPRESSION = (
     "compression.tally",
 )
 PACKAGES = ("requests", "metrics", "db", "process", "store.writer", *COMPRESSION)
+# What no request ever calls: they serve readers, or read settings.
+READERS = ("db.health", "db.plans", "db.inspection", "metrics.alert_rules", "metrics.limits")
 COMPREHENSIONS = {"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"}
 
 # Called straight by Django, the server or the host's code: there is nobody above them to catch, they are the guard.
@@ -115,7 +117,8 @@ def _modules() -> Iterator[ModuleType]:
         module = importlib.import_module(f"django_perf.{name}")
         yield module
         for one in pkgutil.walk_packages(getattr(module, "__path__", []), f"{module.__name__}."):
-            yield importlib.import_module(one.name)
+            if not one.name.removeprefix("django_perf.").startswith(READERS):
+                yield importlib.import_module(one.name)
 
 
 def _targets(module: ModuleType) -> Iterator[Target]:
