@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from django.core.cache import caches
@@ -17,19 +17,11 @@ from django_perf.cache.database import DatabaseLevel
 from django_perf.cache.levels import Levels
 from django_perf.cache.multilevel import MultiLevelCache
 from tests.cache.redis_server import RedisServer
+from tests.waiting import wait_until
 
 TABLE = f"cache_of_levels_{os.environ.get('PYTEST_XDIST_WORKER', '')}"
 ALL = [("L1",), ("L2",), ("L3",), ("L1", "L2"), ("L1", "L3"), ("L2", "L3"), ("L1", "L2", "L3")]
-ENOUGH_S = 10.0
 _numbers = itertools.count(1)
-
-
-def wait_until(condition: Callable[[], object], seconds: float = ENOUGH_S) -> None:
-    """Poll until something is so; fail when it is not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.002)
 
 
 def fence(levels: Levels) -> None:

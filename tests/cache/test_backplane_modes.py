@@ -12,7 +12,8 @@ import time
 import pytest
 
 from example_project.demo.processes import ROOT
-from tests.cache.conftest import fence, wait_until
+from tests.cache.conftest import fence
+from tests.waiting import wait_until
 
 NO_TRACKING = ["-client", "+client|setname"]
 NO_SUBSCRIBING = [*NO_TRACKING, "-subscribe"]
@@ -280,7 +281,8 @@ from tests.cache.coherence_workers import configure
 signal.alarm(20)
 configure({"cache": json.loads(sys.argv[1])})
 from django.core.cache import cache
-from tests.cache.conftest import fence, wait_until
+from tests.cache.conftest import fence
+from tests.waiting import wait_until
 
 def keep(key, value):
     cache.set(key, value)

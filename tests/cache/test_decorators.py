@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,6 +14,7 @@ from django.utils.functional import cached_property
 from django_perf import cache_result, invalidate
 from django_perf.cache.arguments import Unstable
 from example_project.shop.models import Category
+from tests.waiting import wait_until
 
 
 class Calls(list):
@@ -61,19 +61,11 @@ def test_threads_that_wait_for_one_computation_get_a_value_each():
         assert is_computing.wait(10)
         others = [threads.submit(values) for _ in range(4)]
         # Not that they share it: the news that the test before has cleared the cache may part them.
-        assert wait_until(lambda: values.stats()["calls"] == 5)
+        wait_until(lambda: values.stats()["calls"] == 5)
         may_end.set()
         found = [one.result() for one in (first, *others)]
     assert found == [[1]] * 5
     assert len({id(one) for one in found}) == 5
-
-
-def wait_until(is_true):
-    """Return whether something became true within ten seconds."""
-    deadline = time.monotonic() + 10
-    while not is_true() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return is_true()
 
 
 @pytest.mark.parametrize("result", [None, 0, "", [], False])

@@ -19,6 +19,7 @@ from django_perf.cache.dedicated import DedicatedConnection, LevelBusy
 from django_perf.metrics.recorder import recorder
 from tests.proxy import Proxy
 from tests.store import children
+from tests.waiting import wait_until
 
 TABLE = "connections_of_tests"
 PATIENCE_S = 30
@@ -66,13 +67,6 @@ def kill(pid):
     """End a backend as an administrator does, and wait until it is gone."""
     with connections["default"].cursor() as cursor:
         assert ask(cursor, "SELECT pg_terminate_backend(%s, 30000)", [pid])
-
-
-def wait_until(holds):
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 # --- whose connection it is -----------------------------------------------------------------------------------------

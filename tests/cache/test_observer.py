@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import re
 import threading
-import time
 import weakref
 from pathlib import Path
 from uuid import uuid4
@@ -17,6 +16,7 @@ from django_perf.cache import assembly, observer, tally
 from django_perf.metrics.catalog import CACHE, CACHE_EVENT, CACHE_KEY, OTHER
 from django_perf.metrics.recorder import recorder
 from django_perf.metrics.trace import PAUSED, Trace, current
+from tests.waiting import wait_until
 
 ALIAS = "observed"
 MEMORY_ALONE = {"LOCATION": ""}
@@ -43,13 +43,6 @@ def cached(settings, monkeypatch):
     for levels in assembly.all_levels():
         if levels.backplane is not None:
             levels.backplane.stop()
-
-
-def wait_until(is_so):
-    deadline = time.monotonic() + 10
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.cache.conftest import wait_until
+from tests.waiting import wait_until
 
 
 def test_a_process_that_begins_while_redis_is_away_leaves_no_old_value_behind(make, server):

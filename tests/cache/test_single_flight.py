@@ -13,7 +13,7 @@ from threading import Event, Lock, Thread
 import pytest
 
 from django_perf.cache.single_flight import SingleFlight
-from tests.cache.conftest import wait_until
+from tests.waiting import wait_until
 
 FOLLOWERS = 8
 

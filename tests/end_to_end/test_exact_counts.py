@@ -7,7 +7,6 @@ import math
 import os
 import random
 import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from itertools import repeat
@@ -16,6 +15,7 @@ import pytest
 from django.conf import settings
 
 from tests.end_to_end.server import Site, temporary_database
+from tests.waiting import wait_until
 
 CLIENTS = 20
 WORKERS = ("--workers=4", "--threads=4")
@@ -86,13 +86,6 @@ def assert_quantiles(answer, served):
     for name, q in (("p95_ms", 0.95), ("p99_ms", 0.99)):
         assert_is_quantile(row[name], slow, q)
     assert_is_quantile(answer["reports"]["requests"]["totals"]["p95_ms"], served, 0.95)
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")

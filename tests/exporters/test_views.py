@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -18,6 +17,7 @@ from django_perf.exporters.prometheus import OPENMETRICS, TEXT
 from django_perf.metrics.recorder import recorder
 from tests.exporters.data import PARSERS, samples
 from tests.store.data import MIDNIGHT, drained, put, requests
+from tests.waiting import wait_until
 
 URL, TOKEN = "/perf/metrics", "a-token-of-the-tests"
 GOOD = {"authorization": f"Bearer {TOKEN}"}
@@ -156,13 +156,6 @@ def waits_for_a_lock():
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'django_perf_total'::regclass")
         return cursor.fetchone()[0]
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.01)
 
 
 def test_scrapes_at_the_same_time_are_one_reading(allowed, monkeypatch):
