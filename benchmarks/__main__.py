@@ -6,7 +6,7 @@ import runpy
 import sys
 from pathlib import Path
 
-HELPERS = {"worker", "recorded", "printing", "pool_load", "pool_proxy", "pool_site", "pool_worker"}
+HELPERS = {"worker", "recorded", "pool_load", "pool_proxy", "pool_site", "pool_worker"}
 NOUNS = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py") if path.stem not in HELPERS)
 
 

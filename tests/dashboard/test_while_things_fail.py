@@ -27,7 +27,9 @@ def silent_redis(settings):
 
 def test_the_server_that_answers_nothing_is_what_the_site_would_ask(silent_redis):
     caches["default"].get("anything", "the default")
-    silent_redis.accept()[0].close()
+    asked, _ = silent_redis.accept()
+    with asked:
+        assert asked.getpeername()[0] == "127.0.0.1"
 
 
 @pytest.mark.parametrize("name", ADDRESSES)
