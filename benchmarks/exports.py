@@ -54,7 +54,8 @@ def measure(series: int) -> None:
     text = exposition(families, OPENMETRICS)
     assert f"area-{series // len(STATUSES) - 1}/".encode() in text, "the scrape does not hold what was stored"
     reading, writing = median_ms(read_families), median_ms(lambda: exposition(families, OPENMETRICS))
-    print(f"{series:,} series of requests: reading {reading:.0f} ms, writing {writing:.0f} ms, {len(text) / 1e6:.1f} MB")
+    size = len(text) / 1e6
+    print(f"{series:,} series of requests: reading {reading:.0f} ms, writing {writing:.0f} ms, {size:.1f} MB")
 
 
 def main() -> None:
