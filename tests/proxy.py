@@ -105,13 +105,16 @@ class _Flow:
         return self._client
 
     def opened(self, side: _Side) -> None:
+        assert side.transport is not None and self._client.transport is not None
         self.sides.add(side)
+        self.proxy.flows.add(self)
         if side is self._client and not self.is_forgotten:
-            assert side.transport is not None
             side.transport.pause_reading()
             self._connecting = asyncio.ensure_future(self._connect(side.transport))
         if side is not self._client:
             self._client.catch_up()
+            if self._client.transport.is_closing():  # who asked for it has hung up meanwhile
+                side.transport.close()
 
     async def _connect(self, client: asyncio.Transport) -> None:
         try:
@@ -220,6 +223,9 @@ class Proxy:
 
     async def _close_listener(self) -> None:
         if self._server is not None:
+            for listener in self._server.sockets:
+                self._loop.remove_reader(listener)
+            await asyncio.sleep(0)  # Python leaks what it has accepted, but not attached to a server that is closed
             self._server.close()
             self._server = None
 
@@ -243,6 +249,6 @@ class Proxy:
 
     async def _end(self) -> None:
         await self._close_listener()
-        for _ in range(3):  # what was accepted just now has no flow before the loop has gone round
+        while self.flows or len(asyncio.all_tasks()) > 1:
             await self._cut()
             await asyncio.sleep(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import time
 from contextlib import closing
@@ -174,3 +175,15 @@ def _wait_until(is_done) -> None:
     while not is_done():
         assert time.monotonic() < deadline, "did not happen in time"
         time.sleep(0.005)
+
+
+@pytest.mark.filterwarnings("error::ResourceWarning")
+def test_nothing_is_left_of_what_was_accepted_or_had_hung_up_as_it_ends(upstream):
+    for _ in range(30):
+        with Proxy(upstream) as running:
+            call(running).close()
+            callers = [call(running) for _ in range(3)]
+        for caller in callers:
+            caller.close()
+    assert running.flows == set()
+    gc.collect()  # what nobody has closed is a warning here, and that is an error
