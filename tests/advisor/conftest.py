@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 
+from django_perf.cache import MultiLevelCache, assembly
 from django_perf.metrics.recorder import recorder
+from example_project.shop import faults
 from example_project.shop.models import Category, Product, ProductImage, Review
 
 from .shop import Shop
@@ -27,11 +30,13 @@ def goods(settings, transactional_db):
 @pytest.fixture
 def shop(goods, settings, monkeypatch):
     """The shop; `plant` switches faults on and all others off."""
-    # Those of other tests' caches and pools, which may be as ill as they like.
+    # Not those of other tests' caches and pools, which may be as ill as they like.
     monkeypatch.setattr(recorder, "_gauges", {})
+    own = [cache.levels, MultiLevelCache("", faults.TINY_MEMORY).levels]
+    monkeypatch.setattr(assembly, "_built", {name: one for name, one in assembly._built.items() if one in own})
     settings.SHOP_FAULTS = frozenset()
 
     def plant(*names):
         settings.SHOP_FAULTS = frozenset(names)
 
-    return Shop(goods, plant)
+    return Shop(goods, plant, own)

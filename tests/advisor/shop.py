@@ -6,14 +6,12 @@ import threading
 import time
 from contextlib import closing
 
-from django.core.cache import cache
 from django.core.wsgi import get_wsgi_application
 from django.db import connections
 from django.test import Client, RequestFactory
 
 from django_perf.advisor.report import advise
 from django_perf.advisor.rules import NAMES, STORED
-from django_perf.cache import MultiLevelCache
 from django_perf.cache import observer as cache_observer
 from django_perf.compression import tally as compression_tally
 from django_perf.dashboard.pages import BY_NAME as PAGES
@@ -23,7 +21,6 @@ from django_perf.process.sampler import Sampler
 from django_perf.reports.window import last
 from django_perf.store.models import Delta
 from django_perf.store.reader import consistent
-from example_project.shop import faults
 from tests.store.data import put
 
 SLOTS = 4
@@ -32,13 +29,13 @@ SLOTS = 4
 class Shop:
     """A process of the shop with four slots, and what it has measured since it was asked last."""
 
-    def __init__(self, goods, plant):
+    def __init__(self, goods, plant, caches):
         self.goods = goods
         self.plant = plant
         self.sampler = Sampler(recorder.busy_seconds, SLOTS)
         self.sampler.publish(recorder)
-        for own in (cache, MultiLevelCache("", faults.TINY_MEMORY)):
-            cache_observer.publish(own.levels)
+        for levels in caches:
+            cache_observer.publish(levels)
         for source in (cache_observer.read, compression_tally.read, pool_observer.read):
             recorder.source(source)
         recorder.enabled = True

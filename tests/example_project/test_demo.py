@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -60,14 +61,49 @@ def test_the_demo_shows_what_it_measured_and_leaves_nothing_behind(surroundings,
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_demo_in_good_order(surroundings, tmp_path, number):
+def test_a_signal_ends_the_demo_in_good_order(surroundings, tmp_path):
     with subprocess.Popen(demo("--port", "0"), env=surroundings, stdout=subprocess.PIPE, text=True) as process:
         shown = next(line for line in process.stdout if "Dashboard" in line)
         assert is_listening(shown)
-        process.send_signal(number)
+        process.terminate()
         process.communicate(timeout=100)
     assert process.returncode == 0
+    assert not is_listening(shown)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout in which `./dev demo` has nothing to install: its Python is the one of the tests."""
+    root = tmp_path / "checkout"
+    for name, text in {
+        ".venv/bin/tox": "exit 1",
+        ".venv/bin/python": "exit 0",  # tox, which is asked to make the environment that is there already
+        ".tox/demo/bin/python": f'exec "{sys.executable}" "$@"',
+    }.items():
+        script = root / name
+        script.parent.mkdir(parents=True, exist_ok=True)
+        script.write_text(f"#!/bin/sh\n{text}\n")
+        script.chmod(0o755)
+    own = Path(MANAGE).parents[1]
+    shutil.copy(own / "dev", root / "dev")
+    (root / "example_project").symlink_to(own / "example_project")
+    return root
+
+
+ON_A_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+
+
+def test_ctrl_c_on_a_terminal_ends_dev_demo_in_good_order(surroundings, tmp_path, checkout):
+    command = [*python(ON_A_TERMINAL), str(checkout / "dev"), "demo", "--products", "60", "--port", "0"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=surroundings, **pipes) as process:
+        shown = next(line for line in process.stdout if b"Dashboard" in line).decode()
+        assert is_listening(shown)
+        process.stdin.write(b"\x03")  # the terminal sends the signal to all that the command has started
+        process.stdin.flush()
+        said, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, said.decode()
     assert not is_listening(shown)
     assert list((tmp_path / "tmp").iterdir()) == []
 
