@@ -105,7 +105,8 @@ class _Flow:
         return self._client
 
     def opened(self, side: _Side) -> None:
-        assert side.transport is not None and self._client.transport is not None
+        assert side.transport is not None
+        assert self._client.transport is not None
         self.sides.add(side)
         self.proxy.flows.add(self)
         if side is self._client and not self.is_forgotten:

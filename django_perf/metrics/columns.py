@@ -10,7 +10,7 @@ import struct
 from array import array
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import accumulate
 from sys import byteorder
 
 from ..exceptions import DamagedPayload
@@ -26,28 +26,46 @@ def put(out: bytearray, columns: Sequence[Sequence[int]]) -> None:
         columns = [[min(value, LARGEST) for value in column] for column in columns]
     codes = "".join(map(code_of, largest)).encode()
     out += codes
-    out += _layout(codes, len(columns[0])).pack(*chain.from_iterable(columns))
+    for (_, layout), column in zip(_layout(codes, len(columns[0]))[0], columns, strict=True):
+        out += layout.pack(*column)
 
 
-def take(data: bytes, position: int, count: int, length: int) -> tuple[tuple[int, ...], int]:
-    """Return the values of `count` columns of `length` at `position`, in one run, and the position behind them.
+class Columns:
+    """Read what put() wrote, each column when it is asked for: `count` columns of `length` values at `position`.
 
-    Raises DamagedPayload where `data` holds no such columns.
+    `end` is the position behind them. Raises DamagedPayload where `data` holds no such columns.
     """
-    start = position + count
-    codes = data[position:start]
-    if len(codes) < count or codes.strip(b"BHIQ"):
-        raise DamagedPayload(f"the widths of {count} columns are missing or unknown")
-    try:
-        layout = _layout(codes, length)
-        return layout.unpack_from(data, start), start + layout.size
-    except struct.error as error:
-        raise DamagedPayload(f"{count} columns of {length} values do not fit") from error
+
+    __slots__ = ("_data", "_known", "_places", "_start", "end")
+
+    def __init__(self, data: bytes, position: int, count: int, length: int) -> None:
+        self._data, self._start = data, position + count
+        codes = data[position : self._start]
+        if len(codes) < count or codes.strip(b"BHIQ"):
+            raise DamagedPayload(f"the widths of {count} columns are missing or unknown")
+        self._places, size = _layout(codes, length)
+        self.end = self._start + size
+        if self.end > len(data):
+            raise DamagedPayload(f"{count} columns of {length} values do not fit")
+        self._known: list[tuple[int, ...] | None] = [None] * count
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __getitem__(self, number: int) -> tuple[int, ...]:
+        known = self._known[number]
+        if known is None:
+            place, layout = self._places[number]
+            known = self._known[number] = layout.unpack_from(self._data, self._start + place)
+        return known
 
 
 @lru_cache(maxsize=512)
-def _layout(codes: bytes, length: int) -> struct.Struct:
-    return struct.Struct("<" + "".join(f"{length}{code}" for code in codes.decode()))
+def _layout(codes: bytes, length: int) -> tuple[list[tuple[int, struct.Struct]], int]:
+    """Return where each column begins and how it is read, and the bytes of all."""
+    layouts = [struct.Struct(f"<{length}{code}") for code in codes.decode()]
+    *starts, size = accumulate((layout.size for layout in layouts), initial=0)
+    return list(zip(starts, layouts, strict=True)), size
 
 
 def code_of(largest: int) -> str:

@@ -1,7 +1,7 @@
 """Pack many histograms with their counters into one run of bytes, column by column.
 
-The columns of the head (count, sum, min, max, first bucket, number of buckets, counters) can be read without the rest:
-a report adds up five hundred series and unpacks the buckets of the fifty that it shows. The buckets follow as one
+The columns of the head (count, sum, min, max, first bucket, number of buckets, counters) can be read each alone: a
+report adds up the sums of two thousand series and unpacks the buckets of the fifty that it shows. These follow as one
 deflated column, from the first used one to the last of each histogram: dense, because then merging is one addition of
 large integers, and because Huffman codes make an empty bucket one bit.
 """
@@ -67,7 +67,7 @@ class Frame:
     """Read what pack() wrote, as far as it is asked for.
 
     Raises UnknownPayload for a version of the future, and DamagedPayload, also later, for bytes that contradict
-    themselves. `head` holds the columns of the head, one behind the other.
+    themselves. `head` holds the columns of the head by number.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -79,71 +79,98 @@ class Frame:
             raise DamagedPayload("a frame ends inside its head") from error
         if max(self.length, width) > len(data):
             raise DamagedPayload(f"a frame of {len(data)} bytes cannot hold {self.length} times {width} counters")
-        self.head, end = columns.take(data, position, COUNTERS + width, self.length)
-        self._deflated = data[end:]
-
-    def row(self, index: int) -> Row:
-        """Return the numbers of one histogram."""
-        return self.head[index :: self.length]
+        self.head = columns.Columns(data, position, COUNTERS + width, self.length)
+        self._deflated = data[self.head.end :]
 
     @cached_property
-    def _cells(self) -> tuple[int, bytes, list[int]]:
-        """Return the bytes per count, the counts of all buckets, and where those of each histogram begin."""
-        starts = [0, *accumulate(self.head[_BUCKETS * self.length : COUNTERS * self.length])]
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        try:
-            # Bounded: what claims to be larger than its own lengths say is damaged, or made to fill the memory.
-            body = inflater.decompress(self._deflated, 8 * min(starts[-1], _MOST) + 2)
-        except zlib.error as error:
-            raise DamagedPayload("the buckets of a frame cannot be inflated") from error
-        width = columns.WIDTHS.get(body[:1].decode("latin-1"), 0)
-        if not inflater.eof or not width or len(body) != width * starts[-1] + 1:
-            raise DamagedPayload("the buckets of a frame are cut or too many")
-        return width, body, [start * width + 1 for start in starts]
+    def _rows(self) -> list[Row]:
+        """Return the numbers of each histogram."""
+        return list(zip(*[self.head[number] for number in range(len(self.head))], strict=True))
+
+    @cached_property
+    def _cells(self) -> _Cells:
+        return _Cells(self._deflated, self.head[_BUCKETS])
 
     def run(self, index: int) -> Run:
-        """Return the buckets of one histogram, packed."""
-        width, body, starts = self._cells
-        return self.head[_FIRST * self.length + index], width, body[starts[index] : starts[index + 1]]
+        """Return the buckets of one histogram, packed; of those behind it nothing is read."""
+        return self.head[_FIRST][index], *self._cells.of(index)
 
     def parts(self, index: int) -> Parts:
         """Return what one histogram is made of."""
+        self._cells.check()
         first, counts = columns.add_shifted([self.run(index)])
-        row = self.row(index)
+        row = self._rows[index]
         if sum(counts) != row[COUNT]:
             raise DamagedPayload(f"a histogram of {row[COUNT]} values holds {sum(counts)}")
         return {at: count for at, count in enumerate(counts, first) if count}, *row[:_FIRST]  # type: ignore[return-value]
 
     def counters(self, index: int) -> list[int]:
         """Return the counters of one histogram."""
-        return list(self.row(index)[COUNTERS:])
+        return list(self._rows[index][COUNTERS:])
+
+
+class _Cells:
+    """Inflate the buckets of a frame, no further than to the last one that was asked for.
+
+    Raises DamagedPayload for bytes that contradict the numbers of buckets.
+    """
+
+    def __init__(self, deflated: bytes, lengths: Sequence[int]) -> None:
+        self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._rest, self._body = deflated, b""
+        self._starts = list(accumulate(lengths, initial=0))
+        if self._starts[-1] > _MOST:  # it is damaged, or made to fill the memory
+            raise DamagedPayload(f"a frame that claims {self._starts[-1]} buckets")
+
+    def of(self, index: int) -> tuple[int, bytes]:
+        """Return the bytes per count, and the counts of one histogram."""
+        start, end = self._starts[index : index + 2]
+        width = self._inflate(end)
+        return width, self._body[1 + start * width : 1 + end * width]
+
+    def check(self) -> None:
+        """Make sure that there are as many buckets as there should be."""
+        size = 1 + self._starts[-1] * self._inflate(self._starts[-1])
+        self._read(size + 1)
+        if not self._inflater.eof or len(self._body) != size:
+            raise DamagedPayload("the buckets of a frame are cut or too many")
+
+    def _inflate(self, count: int) -> int:
+        """Have so many buckets inflated; returns the bytes of each."""
+        self._read(1 + count)  # as if each took a byte: how many it takes is said by the first one
+        width = columns.WIDTHS.get(self._body[:1].decode("latin-1"), 0)
+        self._read(1 + count * width)
+        if not width or len(self._body) <= count * width:
+            raise DamagedPayload("the buckets of a frame are cut")
+        return width
+
+    def _read(self, size: int) -> None:
+        if size <= len(self._body) or self._inflater.eof:
+            return
+        try:
+            self._body += self._inflater.decompress(self._rest, size - len(self._body))
+        except zlib.error as error:
+            raise DamagedPayload("the buckets of a frame cannot be inflated") from error
+        self._rest = self._inflater.unconsumed_tail
 
 
 class Stack:
-    """Hold frames of the same series in the same order: their heads are added up at once, in C."""
+    """Hold frames of the same series in the same order: a column of all of them is added up at once, in C."""
 
     def __init__(self, *frames: Frame) -> None:
         self.frames = list(frames)
+        self._known: dict[int, Sequence[int]] = {}
 
-    @cached_property
-    def length(self) -> int:
-        """Return how many series there are."""
-        return self.frames[0].length
-
-    @cached_property
-    def head(self) -> Sequence[int]:
-        """Return the columns of the heads, one behind the other, of MAX the largest, and of all others the sum."""
-        heads = [frame.head for frame in self.frames]
-        if len(heads) == 1:
-            return heads[0]
-        # What an older frame lacks are counters, which are its last columns.
-        added = list(map(sum, zip_longest(*heads, fillvalue=0)))
-        largest = slice(MAX * self.length, (MAX + 1) * self.length)
-        added[largest] = map(max, *[head[largest] for head in heads])
-        return added
+    def column(self, number: int) -> Sequence[int]:
+        """Return a column of the heads, of MAX the largest, and of all others the sum; none where no frame has it."""
+        if number not in self._known:
+            # What an older frame lacks are counters, which are its last columns.
+            rows = zip(*[frame.head[number] for frame in self.frames if number < len(frame.head)], strict=True)
+            self._known[number] = list(map(max if number == MAX else sum, rows))
+        return self._known[number]
 
 
 def column(parts: Sequence[tuple[Stack, int]], number: int) -> list[int]:
     """Return one column of some series of stacks, without those that have no such counter."""
-    places = [(stack.head, stack.length * number + index) for stack, index in parts]
-    return [head[at] for head, at in places if at < len(head)]
+    found = [(stack.column(number), index) for stack, index in parts]
+    return [own[index] for own, index in found if own]

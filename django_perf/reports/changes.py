@@ -31,10 +31,10 @@ class Change:
 
 def changes(snapshot: Snapshot, window: Window) -> list[Change]:
     """Return every endpoint that had enough requests in both times."""
-    before = {(one.route, one.method): one for one in endpoints(snapshot, window.before)}
+    before = {(one.route, one.method): one for one in snapshot.once(endpoints, window.before)}
     pairs = [
         Change(one, before[one.route, one.method])
-        for one in endpoints(snapshot, window)
+        for one in snapshot.once(endpoints, window)
         if (one.route, one.method) in before
     ]
     return [pair for pair in pairs if min(pair.now.sum.count, pair.before.sum.count) >= LEAST_REQUESTS]

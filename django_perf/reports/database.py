@@ -16,15 +16,9 @@ from ..store.reader import Snapshot, Sum
 from .report import Column, Report
 from .window import Window
 
-_KEPT = "database facts"
-
-
 def inspected(snapshot: Snapshot) -> list[Facts]:
-    """Return the facts of each PostgreSQL database, asked for once in the life of a snapshot."""
-    if _KEPT not in snapshot.kept:
-        snapshot.kept[_KEPT] = [facts(alias) for alias in _aliases()]
-    found: list[Facts] = snapshot.kept[_KEPT]
-    return found
+    """Return the facts of each PostgreSQL database."""
+    return [facts(alias) for alias in _aliases()]
 
 
 def _aliases() -> Iterator[str]:
@@ -41,7 +35,7 @@ def _aliases() -> Iterator[str]:
 def vitals(snapshot: Snapshot, window: Window) -> list[Vital]:
     """Return what there is to say of each database, the most urgent first."""
     models = models_by_table()
-    found = [vital for one in inspected(snapshot) for vital in checks.vitals(one, models)]
+    found = [vital for one in snapshot.once(inspected) for vital in checks.vitals(one, models)]
     return sorted(found, key=lambda vital: checks.STATES.index(vital.state))
 
 
@@ -63,7 +57,7 @@ DATABASE = Report[Vital](
 
 
 def _tables(snapshot: Snapshot, window: Window) -> list[tuple[str, Table]]:
-    return [(one.alias, table) for one in inspected(snapshot) for table in one.tables]
+    return [(one.alias, table) for one in snapshot.once(inspected) for table in one.tables]
 
 
 DATABASE_TABLES = Report[tuple[str, Table]](
@@ -88,7 +82,7 @@ DATABASE_TABLES = Report[tuple[str, Table]](
 
 
 def _indexes(snapshot: Snapshot, window: Window) -> list[tuple[str, Index]]:
-    return [(one.alias, index) for one in inspected(snapshot) for index in one.indexes]
+    return [(one.alias, index) for one in snapshot.once(inspected) for index in one.indexes]
 
 
 DATABASE_INDEXES = Report[tuple[str, Index]](
@@ -111,7 +105,7 @@ DATABASE_INDEXES = Report[tuple[str, Index]](
 
 
 def _sessions(snapshot: Snapshot, window: Window) -> list[tuple[str, Session]]:
-    return [(one.alias, session) for one in inspected(snapshot) for session in one.sessions]
+    return [(one.alias, session) for one in snapshot.once(inspected) for session in one.sessions]
 
 
 DATABASE_SESSIONS = Report[tuple[str, Session]](
@@ -140,7 +134,7 @@ def _statements(snapshot: Snapshot, window: Window) -> list[tuple[str, ServerSta
     ours = snapshot.sums(QUERY, window.span)
     return [
         (one.alias, statement, ours.get((one.alias, statement.sql), Sum()))
-        for one in inspected(snapshot)
+        for one in snapshot.once(inspected)
         for statement in one.statements
     ]
 

@@ -34,7 +34,7 @@ def _subjects(snapshot: Snapshot, window: Window, wanted: str) -> Iterator[tuple
     if wanted == SITE:
         yield SITE, whole_site(snapshot, window)
         return
-    known = {f"{one.method} {one.route}": one for one in endpoints(snapshot, window)}
+    known = {f"{one.method} {one.route}": one for one in snapshot.once(endpoints, window)}
     if wanted == EACH:
         yield from known.items()
     else:

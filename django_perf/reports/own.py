@@ -103,11 +103,8 @@ class Stored:
 
 
 def stored(snapshot: Snapshot) -> list[Stored]:
-    """Return how much the store holds, the tiers first; remembered by the snapshot."""
-    if "stored" not in snapshot.kept:
-        snapshot.kept["stored"] = [*_tiers(snapshot.alias), *_others(snapshot.alias)]
-    found: list[Stored] = snapshot.kept["stored"]
-    return found
+    """Return how much the store holds, the tiers first."""
+    return [*_tiers(snapshot.alias), *_others(snapshot.alias)]
 
 
 def _tiers(alias: str) -> Iterator[Stored]:
@@ -148,7 +145,7 @@ STORE = Report[Stored](
     title="The store",
     order="",
     is_live=True,
-    rows=lambda snapshot, window: stored(snapshot),
+    rows=lambda snapshot, window: snapshot.once(stored),
     columns=(
         Column("what", "What", "text", lambda row: row.what),
         Column("rows", "Rows", "count", lambda row: row.rows),

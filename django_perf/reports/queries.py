@@ -67,7 +67,7 @@ def statements(snapshot: Snapshot, window: Window) -> list[Statement]:
 
 def statement_named(snapshot: Snapshot, window: Window, id_: str) -> Statement | None:
     """Return the shape with an id, None when it did not run in the window."""
-    return next((row for row in statements(snapshot, window) if row.id == id_), None)
+    return next((row for row in snapshot.once(statements, window) if row.id == id_), None)
 
 
 def statements_of(snapshot: Snapshot, window: Window, route: str, method: str) -> list[Statement]:
@@ -96,6 +96,8 @@ def _enrich(snapshot: Snapshot, window: Window, rows: list[Statement]) -> None:
     by_shape = {(row.alias, row.sql): row for row in rows}
     pairs = snapshot.sums(ENDPOINT_QUERY, window.span, lambda labels: labels[2:] in by_shape)
     asked = endpoint_totals(snapshot, window, {labels[:2] for labels in pairs})
+    for row in rows:  # others may have read them before
+        row.endpoints, row.requests, row.endpoint_us = 0, None, 0
     for labels in pairs:
         row, (count, total_us) = by_shape[labels[2], labels[3]], asked[labels[:2]]
         row.endpoints += 1

@@ -107,7 +107,7 @@ class Report(Generic[Row]):
         in one of their texts, and `offset` rows are passed by. Raises KeyError for a column that there is not.
         """
         by = self.column((sort or self.order).removeprefix("-")) if sort or self.order else None
-        rows = self._matching(self.rows(snapshot, window), text)
+        rows = self._matching(snapshot.once(self.rows, window), text)
         if by is not None and by.is_late:
             self._complete(snapshot, window, rows)
         if by is not None:
@@ -133,7 +133,7 @@ class Report(Generic[Row]):
     ) -> list[dict[str, Value]]:
         """Return the rows with the `wanted` values of the keys."""
         keys = [self.column(name) for name in self.keys]
-        rows = [row for row in self.rows(snapshot, window) if tuple(one.value(row) for one in keys) in wanted]
+        rows = [row for row in snapshot.once(self.rows, window) if tuple(one.value(row) for one in keys) in wanted]
         self._complete(snapshot, window, rows)
         return self._worked_out(rows)
 
@@ -142,7 +142,7 @@ class Report(Generic[Row]):
 
     def _matching(self, rows: list[Row], text: str) -> list[Row]:
         if not text:
-            return rows
+            return rows.copy()
         columns = [one for one in self.columns if one.unit in _TEXTS and not one.is_late]
         return [row for row in rows if any(text.lower() in str(one.value(row)).lower() for one in columns)]
 

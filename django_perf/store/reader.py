@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from django.db.models import Q
 
@@ -25,6 +25,7 @@ from .series import chunked
 from .tiers import TIERS, Segment, floor, segments
 
 Answer = TypeVar("Answer")
+P = ParamSpec("P")
 Wanted = Callable[[Labels], bool]
 # What is stored of one series in one stretch of time: labels, minute, where it stands.
 Found = tuple[Labels, int, Parts]
@@ -48,14 +49,17 @@ class Range:
 
 
 class Sum:
-    """Add up one series; quantiles unpack its histograms, everything else reads the heads of the frames alone."""
+    """Add up one series; quantiles unpack its histograms, everything else reads the heads of the frames alone.
 
-    __slots__ = ("_columns", "_histogram", "_parts", "_quantiles")
+    A page makes thousands: what only few of them are asked for is not there before.
+    """
+
+    __slots__ = ("_histogram", "_known", "_parts")
 
     def __init__(self) -> None:
         self._parts: Parts = []
-        self._columns: dict[int, int] = {}
-        self._quantiles: dict[tuple[float, ...], list[float]] = {}
+        # Columns by number, and the quantiles of several ranks by these.
+        self._known: dict[Any, Any] = {}
         self._histogram: Histogram | None = None
 
     def add(self, parts: Parts) -> None:
@@ -65,14 +69,14 @@ class Sum:
     def merge(self, other: Sum) -> None:
         """Add another sum."""
         self._parts += other._parts
-        self._columns.clear()
-        self._quantiles.clear()
+        self._known.clear()
         self._histogram = None
 
     def _column(self, number: int, add: Callable[[Iterable[int]], int] = sum) -> int:
-        if number not in self._columns:
-            self._columns[number] = add(column(self._parts, number) or [0])
-        return self._columns[number]
+        known: int | None = self._known.get(number)
+        if known is None:
+            known = self._known[number] = add(column(self._parts, number) or [0])
+        return known
 
     @property
     def count(self) -> int:
@@ -97,9 +101,10 @@ class Sum:
     def quantiles(self, wanted: Sequence[float]) -> list[float]:
         """Return quantiles, given in ascending order."""
         key = tuple(wanted)
-        if key not in self._quantiles:
-            self._quantiles[key] = self.histogram().quantiles(key)
-        return self._quantiles[key]
+        known: list[float] | None = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self.histogram().quantiles(key)
+        return known
 
     def cumulative(self, lasts: Sequence[int]) -> list[int]:
         """Return how many values lie in the buckets up to each of `lasts`."""
@@ -125,8 +130,7 @@ class Snapshot:
     def __init__(self, alias: str, rolled: dict[str, int]) -> None:
         self.alias = alias
         self.unread = 0
-        # What reports have found elsewhere, for the others of the same answer.
-        self.kept: dict[str, Any] = {}
+        self._found: dict[Any, Any] = {}
         self._rolled = {int(tier): int(minute) for tier, minute in rolled.items()}
         self._sums: dict[tuple[str, Range], dict[Labels, Sum]] = {}
         self._known_names: dict[str, dict[int, Labels]] = {}
@@ -145,6 +149,17 @@ class Snapshot:
             except (UnknownPayload, DamagedPayload):
                 self.unread += 1
         return fresh
+
+    def once(self, read: Callable[Concatenate[Snapshot, P], Answer], *args: P.args, **kwargs: P.kwargs) -> Answer:
+        """Return what `read` makes of this state: the same to all who ask, so nobody may change it.
+
+        The arguments must be hashable.
+        """
+        key = read, args, *kwargs.items()
+        if key not in self._found:
+            self._found[key] = read(self, *args, **kwargs)
+        found: Answer = self._found[key]
+        return found
 
     def sums(self, kind: Kind, span: Range, wanted: Wanted | None = None) -> dict[Labels, Sum]:
         """Return the sum over `span` of each series of `kind`; `wanted` narrows it to a few series by their labels.
@@ -224,7 +239,10 @@ class Snapshot:
         """Return the labels of each series of `kind`, by id."""
         if kind.name not in self._known_names:
             rows = Series.objects.using(self.alias).filter(kind=kind.name).values_list("id", "labels")
-            self._known_names[kind.name] = {id_: tuple(json.loads(labels)) for id_, labels in rows}
+            ids, labels = zip(*rows, strict=True) if rows else ((), ())
+            # One text: a call for each of thousands takes longer than what it does.
+            named = map(tuple, json.loads(f"[{','.join(labels)}]"))
+            self._known_names[kind.name] = dict(zip(ids, named, strict=True))
         return self._known_names[kind.name]
 
     def _rows(

@@ -35,11 +35,11 @@ def split_row(data: bytes) -> tuple[tuple[int, ...], Frame]:
         raise DamagedPayload("a rollup is empty") from error
     if count > len(data):  # no id takes less than a byte, and no damage may make us ask for all memory
         raise DamagedPayload(f"a rollup of {len(data)} bytes cannot hold {count} series")
-    ids, position = columns.take(data, position, 1, count)
-    frame = Frame(data[position:])
+    ids = columns.Columns(data, position, 1, count)
+    frame = Frame(data[ids.end :])
     if frame.length != count:
         raise DamagedPayload(f"a rollup of {count} ids and {frame.length} series")
-    return ids, frame
+    return ids[0], frame
 
 
 def unpack_row(data: bytes) -> dict[int, Aggregate]:

@@ -22,7 +22,6 @@ from ...reports.cache_advice import (
 from ...reports.window import Window
 from ...store.reader import Snapshot
 from ..advice import HIGH, LOW, MEDIUM, Advice
-from .reading import once
 
 # What readers wait for, or get wrong, comes before what only costs more than it could.
 SEVERITY = {
@@ -45,8 +44,8 @@ _BELOW = ("l2", "l3", "miss")
 
 def cache_level(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     """Find what is wrong with a cache as a whole; a low hit rate only where no pattern of keys is to blame."""
-    blamed = {row.alias for row in once(keys, snapshot, window) if _is(row, LOW_HIT_RATE)}
-    for row in once(fleets, snapshot, window):
+    blamed = {row.alias for row in snapshot.once(keys, window) if _is(row, LOW_HIT_RATE)}
+    for row in snapshot.once(fleets, window):
         for found in row.judged():
             if found.rule != LOW_HIT_RATE or row.alias not in blamed:
                 text = pgettext("django_perf", "Cache %(cache)s: %(evidence)s")
@@ -57,8 +56,8 @@ def cache_level(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
 
 def cache_keys(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     """Find patterns of keys that miss more than they hit, and those that several threads compute at once."""
-    caches = {row.alias: row for row in once(fleets, snapshot, window)}
-    for row in once(keys, snapshot, window):
+    caches = {row.alias: row for row in snapshot.once(fleets, window)}
+    for row in snapshot.once(keys, window):
         found, cache = row.judged(), caches.get(row.alias)
         if found is not None and not (found.rule == LOW_HIT_RATE and _lacks_room(row, cache)):
             text = pgettext("django_perf", "Cache %(cache)s, keys %(pattern)s: %(evidence)s")

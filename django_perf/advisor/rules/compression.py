@@ -13,7 +13,7 @@ from ...reports.text import text_of
 from ...reports.window import Window
 from ...store.reader import Snapshot
 from ..advice import LOW, MEDIUM, Advice
-from .reading import by_scope, once
+from .reading import by_scope
 
 NAMES = (UNCOMPRESSED, WASTED_COMPRESSION, DEAR_COMPRESSION)
 # Of all bytes that the site sends, or of the time of the endpoint: below that it is a detail.
@@ -22,7 +22,7 @@ _MUCH = 0.1
 
 def compression(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     """Find endpoints that are compressed too little or too dearly."""
-    for row in once(compressed, snapshot, window):
+    for row in snapshot.once(compressed, window):
         found = row.judged()
         if found is not None:
             is_saving = found.rule == UNCOMPRESSED
@@ -35,12 +35,12 @@ def compression(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
 
 
 def _share_of_bytes(snapshot: Snapshot, window: Window, row: Compressed) -> float:
-    whole = sum(one.bytes("out") for one in once(compressed, snapshot, window))
+    whole = sum(one.bytes("out") for one in snapshot.once(compressed, window))
     return row.uncompressed() / whole if whole else 0.0
 
 
 def _share_of_time(snapshot: Snapshot, window: Window, row: Compressed) -> float:
-    asked = once(by_scope, snapshot, window).get((row.route, row.method))
+    asked = snapshot.once(by_scope, window).get((row.route, row.method))
     return row.cpu_us() / asked.sum.total if asked is not None and asked.sum.total else 0.0
 
 

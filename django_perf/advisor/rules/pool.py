@@ -13,7 +13,6 @@ from ...reports.sentence import figure
 from ...reports.window import Window
 from ...store.reader import Snapshot, Sum
 from ..advice import HIGH, LOW, MEDIUM, Advice
-from .reading import once
 
 HELD = "pool_held"
 NAMES = (OVER_SERVER, STARVED, HELD, LEAK, OVERSIZED)
@@ -40,7 +39,7 @@ _SCARCE = 0.5
 
 def pool_size(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     """Find pools whose size is wrong, by what the report says of it."""
-    for row in once(fleets, snapshot, window):
+    for row in snapshot.once(fleets, window):
         found = row.judged()
         if found is None:
             continue
@@ -54,7 +53,7 @@ def pool_size(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
 
 def pool_held(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     """Find connections that are held while the request waits for something else, where others need them."""
-    for row in once(fleets, snapshot, window):
+    for row in snapshot.once(fleets, window):
         works_us = snapshot.sums(DATABASE, window.span).get((row.alias,), Sum()).total
         is_long = row.hold.count >= _FEW and row.hold_ms(1) >= _HELD_MS
         if is_long and 0 < works_us <= _WORKS * row.hold.total and (_waits(row) or _is_scarce(row)):

@@ -15,7 +15,6 @@ from ...reports.window import Window, last
 from ...store.reader import Snapshot, Sum
 from ..advice import HIGH, MEDIUM, Advice
 from ..statistics import Point, slope, steadiness
-from .reading import once
 
 SATURATED, MEMORY_GROWTH, LOST_PROCESSES = "saturated", "memory_growth", "lost_processes"
 NAMES = (SATURATED, MEMORY_GROWTH, LOST_PROCESSES)
@@ -90,7 +89,7 @@ def _growth(host: str, per_hour: float, points: list[Point]) -> str:
 def lost_processes(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     """Find processes that fell silent without saying that they stop."""
     by_state: dict[str, list[Worker]] = defaultdict(list)
-    for worker in once(workers, snapshot, window):
+    for worker in snapshot.once(workers, window):
         by_state[worker.state()].append(worker)
     lost, ended = by_state["lost"], len(by_state["lost"]) + len(by_state["stopped"])
     if len(lost) >= _FEW_LOST:

@@ -18,7 +18,7 @@ from ...store.reader import Range, Snapshot, Sum
 from ...store.tiers import ceiling, floor, resolution
 from ..advice import HIGH, LOW, MEDIUM, Advice
 from ..statistics import deviations, doubt
-from .reading import by_scope, once
+from .reading import by_scope
 
 ERROR_SPIKE, FAILING_ENDPOINT, REGRESSION = "error_spike", "failing_endpoint", "regression"
 NAMES = (ERROR_SPIKE, FAILING_ENDPOINT, REGRESSION)
@@ -63,9 +63,9 @@ def failing_endpoint(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
 
 def _failing(snapshot: Snapshot, window: Window) -> Iterator[tuple[Endpoint, Endpoint | None]]:
     """Yield endpoints that fail more than a few times, as they are and as they were; what was is read only for them."""
-    for row in once(endpoints, snapshot, window):
+    for row in snapshot.once(endpoints, window):
         if row.counter("errors") >= _FEW_ERRORS:
-            yield row, once(by_scope, snapshot, window.before).get((row.route, row.method))
+            yield row, snapshot.once(by_scope, window.before).get((row.route, row.method))
 
 
 def regression(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
@@ -125,7 +125,7 @@ def _last_mark(snapshot: Snapshot, window: Window) -> Mark | None:
 def _slower(snapshot: Snapshot, after: Window, before: Window) -> Iterator[tuple[Endpoint, Endpoint]]:
     """Yield endpoints that are surely slower, as they are and as they were."""
     least_us = _LEAST_SHARE * _time_us(snapshot, after)
-    rows = [row for row in once(endpoints, snapshot, after) if row.sum.total >= least_us and row.sum.count >= _FEW]
+    rows = [row for row in snapshot.once(endpoints, after) if row.sum.total >= least_us and row.sum.count >= _FEW]
     old = _as_they_were(snapshot, before, {(row.route, row.method) for row in rows})
     for row in rows:
         was = old.get((row.route, row.method))

@@ -20,7 +20,7 @@ from ...reports.text import short_sql
 from ...reports.window import Window
 from ...store.reader import Snapshot
 from ..advice import HIGH, LOW, MEDIUM, Advice
-from .reading import by_scope, once
+from .reading import by_scope
 
 N_PLUS_ONE, UNBOUNDED_RESULT, OPEN_TRANSACTION = "n_plus_one", "unbounded_result", "open_transaction"
 DUPLICATE_QUERY, SLOW_QUERY, CHATTY_ENDPOINT = "duplicate_query", "slow_query", "chatty_endpoint"
@@ -93,7 +93,7 @@ def duplicate_query(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
 
 def slow_query(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     """Find slow statements on which much of the time of all databases is spent."""
-    rows = once(statements, snapshot, window)
+    rows = snapshot.once(statements, window)
     whole = sum(row.sum.total for row in rows)
     for row in rows:
         share = row.sum.total / whole if whole else 0.0
@@ -120,10 +120,10 @@ def _slow(row: Statement, share: float) -> str:
 def chatty_endpoint(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
     """Find endpoints that send very many queries for each request, those of an N+1 aside: it has advice of its own."""
     looped: Counter[tuple[str, str]] = Counter()
-    for finding in once(findings, snapshot, window):
+    for finding in snapshot.once(findings, window):
         if finding.name == found.N_PLUS_ONE:
             looped[finding.route, finding.method] += finding.sum.counter(FINDING, "calls")
-    for row in once(endpoints, snapshot, window):
+    for row in snapshot.once(endpoints, window):
         count, db_ms = row.per_request("queries"), row.per_request("db_us") / 1_000
         if row.sum.count and count - looped[row.route, row.method] / row.sum.count >= _CHATTY:
             text = gettext("%(endpoint)s sends %(queries)s queries a request, %(ms)s ms of it")
@@ -152,8 +152,8 @@ def database(snapshot: Snapshot, window: Window) -> Iterator[Advice]:
 
 def _findings(snapshot: Snapshot, window: Window, name: str) -> Iterator[Finding]:
     """Yield findings of one name with what their endpoints took."""
-    asked = once(by_scope, snapshot, window)
-    for row in once(findings, snapshot, window):
+    asked = snapshot.once(by_scope, window)
+    for row in snapshot.once(findings, window):
         if row.name == name:
             if endpoint := asked.get((row.route, row.method)):
                 row.requests, row.endpoint_us = endpoint.sum.count, endpoint.sum.total

@@ -31,15 +31,15 @@ def database(snapshot: Snapshot, asked: Asked) -> Page:
     tables = asked.tables(snapshot, {DATABASE: ROWS, **dict.fromkeys(others, _SHOWN)})
     shown = [table for number, table in enumerate(tables) if table.rows or number == 0]
     none = gettext("None of the databases is a PostgreSQL server, and only those are asked how they are.")
-    said = notes([] if inspected(snapshot) else [none])
+    said = notes([] if snapshot.once(inspected) else [none])
     return Page(window, health(snapshot, window), _cards(snapshot, tables[0].rows), [], shown, said)
 
 
 def _cards(snapshot: Snapshot, vitals: list[dict[str, Any]]) -> list[Card]:
-    servers = [one.server for one in inspected(snapshot) if one.server is not None]
+    servers = [one.server for one in snapshot.once(inspected) if one.server is not None]
     if not servers:
         return []
-    waiting = sum(1 for one in inspected(snapshot) for session in one.sessions if session.blocked_by)
+    waiting = sum(1 for one in snapshot.once(inspected) for session in one.sessions if session.blocked_by)
     hits = [server.hit_ratio for server in servers if server.hit_ratio is not None]
     used, most = sum(server.connections for server in servers), sum(server.max_connections for server in servers)
     act = sum(row["state"] == "act" for row in vitals)

@@ -19,7 +19,7 @@ def own(snapshot: Snapshot, asked: Asked) -> Page:
     state = health(snapshot, window)
     known = costs(snapshot, window)
     faults = sum(state.errors.values())
-    size = sum(one.bytes or 0 for one in stored(snapshot))
+    size = sum(one.bytes or 0 for one in snapshot.once(stored))
     work = [
         Card(label, text_of(known[gauge].us(known[gauge].sum.mean), "us") if gauge in known else "–", text, "calm")
         for gauge, label, text in (
