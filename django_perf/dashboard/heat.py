@@ -6,10 +6,11 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 
 from django.utils.translation import pgettext
 
-from ..metrics.histogram import bucket_bounds
+from ..metrics.histogram import BUCKETS, bucket_bounds
 from ..reports.sentence import figure
 from ..store.reader import Sum
 
@@ -77,11 +78,16 @@ def _columns(points: Sequence[tuple[int, Sum]]) -> list[tuple[int, list[int]]]:
 
 
 def _counts(sums: Iterable[Sum]) -> list[int]:
-    counts = [0] * len(_LABELS)
+    counts, bands = [0] * len(_LABELS), _band_of_buckets()
     for sum_ in sums:
         for index, number in sum_.histogram().counts.items():
-            counts[bisect_left(_BOUNDS, bucket_bounds(index)[0])] += number
+            counts[bands[index]] += number
     return counts
+
+
+@cache
+def _band_of_buckets() -> list[int]:
+    return [bisect_left(_BOUNDS, bucket_bounds(index)[0]) for index in range(BUCKETS)]
 
 
 def _y(band: int, shown: range) -> int:

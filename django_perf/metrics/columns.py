@@ -26,46 +26,54 @@ def put(out: bytearray, columns: Sequence[Sequence[int]]) -> None:
         columns = [[min(value, LARGEST) for value in column] for column in columns]
     codes = "".join(map(code_of, largest)).encode()
     out += codes
-    for (_, layout), column in zip(_layout(codes, len(columns[0]))[0], columns, strict=True):
+    for (_, layout, _), column in zip(_layouts(codes, len(columns[0]))[0], columns, strict=True):
         out += layout.pack(*column)
 
 
 class Columns:
-    """Read what put() wrote, each column when it is asked for: `count` columns of `length` values at `position`.
+    """Read what put() wrote, as far as it is asked for: `count` columns of `length` values at `position`.
 
     `end` is the position behind them. Raises DamagedPayload where `data` holds no such columns.
     """
 
-    __slots__ = ("_data", "_known", "_places", "_start", "end")
+    __slots__ = ("_data", "_layouts", "_start", "end")
 
     def __init__(self, data: bytes, position: int, count: int, length: int) -> None:
         self._data, self._start = data, position + count
         codes = data[position : self._start]
         if len(codes) < count or codes.strip(b"BHIQ"):
             raise DamagedPayload(f"the widths of {count} columns are missing or unknown")
-        self._places, size = _layout(codes, length)
+        self._layouts, size = _layouts(codes, length)
         self.end = self._start + size
         if self.end > len(data):
             raise DamagedPayload(f"{count} columns of {length} values do not fit")
-        self._known: list[tuple[int, ...] | None] = [None] * count
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._layouts)
 
     def __getitem__(self, number: int) -> tuple[int, ...]:
-        known = self._known[number]
-        if known is None:
-            place, layout = self._places[number]
-            known = self._known[number] = layout.unpack_from(self._data, self._start + place)
-        return known
+        place, layout, _ = self._layouts[number]
+        return layout.unpack_from(self._data, self._start + place)
+
+    def at(self, number: int, index: int) -> int:
+        """Return one value of a column."""
+        place, _, one = self._layouts[number]
+        value: int = one.unpack_from(self._data, self._start + place + index * one.size)[0]
+        return value
+
+
+# Where a column begins, how it is read, and how one value of it is.
+_Layout = tuple[int, struct.Struct, struct.Struct]
+_ONE = {code: struct.Struct(f"<{code}") for code in WIDTHS}
 
 
 @lru_cache(maxsize=512)
-def _layout(codes: bytes, length: int) -> tuple[list[tuple[int, struct.Struct]], int]:
-    """Return where each column begins and how it is read, and the bytes of all."""
-    layouts = [struct.Struct(f"<{length}{code}") for code in codes.decode()]
-    *starts, size = accumulate((layout.size for layout in layouts), initial=0)
-    return list(zip(starts, layouts, strict=True)), size
+def _layouts(codes: bytes, length: int) -> tuple[list[_Layout], int]:
+    """Return the layout of each column, and the bytes of all."""
+    names = codes.decode()
+    *starts, size = accumulate((length * WIDTHS[code] for code in names), initial=0)
+    layouts = [(start, struct.Struct(f"<{length}{code}"), _ONE[code]) for start, code in zip(starts, names, strict=True)]
+    return layouts, size
 
 
 def code_of(largest: int) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from functools import cached_property
 from itertools import accumulate, zip_longest
 
 from ..exceptions import DamagedPayload, UnknownPayload
@@ -21,6 +20,8 @@ VERSION = 1
 COUNT, SUM, MIN, MAX, _FIRST, _BUCKETS, COUNTERS = range(7)
 # More buckets than any frame has: a damaged length must not fill the memory.
 _MOST = 10_000_000
+# To add up a whole column takes as long as to read a dozen of its numbers one by one.
+_FEW = 3
 
 # (count, sum, min, max, first bucket, number of buckets, *counters) of one histogram.
 Row = tuple[int, ...]
@@ -70,6 +71,8 @@ class Frame:
     themselves. `head` holds the columns of the head by number.
     """
 
+    __slots__ = ("_deflated", "_inflated", "_unpacked", "head", "length")
+
     def __init__(self, data: bytes) -> None:
         if not data or data[0] != VERSION:
             raise UnknownPayload(f"frame version {data[:1].hex() or 'missing'}, this code reads {VERSION}")
@@ -81,32 +84,36 @@ class Frame:
             raise DamagedPayload(f"a frame of {len(data)} bytes cannot hold {self.length} times {width} counters")
         self.head = columns.Columns(data, position, COUNTERS + width, self.length)
         self._deflated = data[self.head.end :]
+        self._inflated: _Cells | None = None
+        self._unpacked: list[Row] | None = None
 
-    @cached_property
-    def _rows(self) -> list[Row]:
-        """Return the numbers of each histogram."""
-        return list(zip(*[self.head[number] for number in range(len(self.head))], strict=True))
+    def _row(self, index: int) -> Row:
+        """Return the numbers of one histogram."""
+        if self._unpacked is None:
+            self._unpacked = list(zip(*[self.head[number] for number in range(len(self.head))], strict=True))
+        return self._unpacked[index]
 
-    @cached_property
     def _cells(self) -> _Cells:
-        return _Cells(self._deflated, self.head[_BUCKETS])
+        if self._inflated is None:
+            self._inflated = _Cells(self._deflated, self.head[_BUCKETS])
+        return self._inflated
 
     def run(self, index: int) -> Run:
         """Return the buckets of one histogram, packed; of those behind it nothing is read."""
-        return self.head[_FIRST][index], *self._cells.of(index)
+        return self.head.at(_FIRST, index), *self._cells().of(index)
 
     def parts(self, index: int) -> Parts:
         """Return what one histogram is made of."""
-        self._cells.check()
+        self._cells().check()
         first, counts = columns.add_shifted([self.run(index)])
-        row = self._rows[index]
+        row = self._row(index)
         if sum(counts) != row[COUNT]:
             raise DamagedPayload(f"a histogram of {row[COUNT]} values holds {sum(counts)}")
         return {at: count for at, count in enumerate(counts, first) if count}, *row[:_FIRST]  # type: ignore[return-value]
 
     def counters(self, index: int) -> list[int]:
         """Return the counters of one histogram."""
-        return list(self._rows[index][COUNTERS:])
+        return list(self._row(index)[COUNTERS:])
 
 
 class _Cells:
@@ -114,6 +121,8 @@ class _Cells:
 
     Raises DamagedPayload for bytes that contradict the numbers of buckets.
     """
+
+    __slots__ = ("_body", "_inflater", "_rest", "_starts")
 
     def __init__(self, deflated: bytes, lengths: Sequence[int]) -> None:
         self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -155,22 +164,36 @@ class _Cells:
 
 
 class Stack:
-    """Hold frames of the same series in the same order: a column of all of them is added up at once, in C."""
+    """Hold frames of the same series in the same order, and add up their heads."""
+
+    __slots__ = ("_known", "frames")
 
     def __init__(self, *frames: Frame) -> None:
         self.frames = list(frames)
-        self._known: dict[int, Sequence[int]] = {}
+        # Columns that are added up, and of others how often they were asked for.
+        self._known: dict[int, Sequence[int] | int] = {}
 
-    def column(self, number: int) -> Sequence[int]:
-        """Return a column of the heads, of MAX the largest, and of all others the sum; none where no frame has it."""
-        if number not in self._known:
-            # What an older frame lacks are counters, which are its last columns.
-            rows = zip(*[frame.head[number] for frame in self.frames if number < len(frame.head)], strict=True)
-            self._known[number] = list(map(max if number == MAX else sum, rows))
-        return self._known[number]
+    def value(self, number: int, index: int) -> int:
+        """Return a number of the heads of one series, of MAX the largest, and of all others the sum."""
+        known = self._known.get(number, 0)
+        if isinstance(known, int):
+            if known < _FEW:
+                self._known[number] = known + 1
+                values = [frame.head.at(number, index) for frame in self._having(number)]
+                return max(values, default=0) if number == MAX else sum(values)
+            known = self._known[number] = self._added(number)
+        return known[index]
+
+    def _added(self, number: int) -> Sequence[int]:
+        """Return a whole column, added up in C."""
+        rows = zip(*[frame.head[number] for frame in self._having(number)], strict=True)
+        return list(map(max if number == MAX else sum, rows)) or [0] * self.frames[0].length
+
+    def _having(self, number: int) -> list[Frame]:
+        """Return the frames with a column: what older ones lack are counters, which are their last columns."""
+        return [frame for frame in self.frames if number < len(frame.head)]
 
 
 def column(parts: Sequence[tuple[Stack, int]], number: int) -> list[int]:
-    """Return one column of some series of stacks, without those that have no such counter."""
-    found = [(stack.column(number), index) for stack, index in parts]
-    return [own[index] for own, index in found if own]
+    """Return a number of the heads of some series of stacks."""
+    return [stack.value(number, index) for stack, index in parts]

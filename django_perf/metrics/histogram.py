@@ -180,9 +180,9 @@ class Histogram:
         for source, index in packed:
             if (run := _readable_run(source, index)) is not None:
                 runs.append(run)
-                histogram.sum += source.head[frame.SUM][index]
-                histogram.min = min(histogram.min, source.head[frame.MIN][index])
-                histogram.max = max(histogram.max, source.head[frame.MAX][index])
+                histogram.sum += source.head.at(frame.SUM, index)
+                histogram.min = min(histogram.min, source.head.at(frame.MIN, index))
+                histogram.max = max(histogram.max, source.head.at(frame.MAX, index))
         first, counts = columns.add_shifted(runs) if runs else (0, ())
         histogram.counts = {at: count for at, count in enumerate(counts, first) if count}
         histogram.count = sum(counts)

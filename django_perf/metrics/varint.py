@@ -18,10 +18,11 @@ def take(data: bytes, position: int, count: int) -> tuple[list[int], int]:
     """
     values = []
     for _ in range(count):
-        byte = data[position]
+        value = byte = data[position]
         position += 1
-        value = byte & 127
         shift = 7
+        if byte > 127:
+            value &= 127
         while byte > 127:
             byte = data[position]
             position += 1

@@ -146,6 +146,13 @@ def test_the_cards_compare_with_the_time_before(store, show, minute):
     assert changes[3] == "50% less than before"
 
 
+def test_each_cell_of_the_map_of_durations_is_drawn_once(store, reader):
+    store(FINE, 1_500, 90_000)
+    text = reader.get(ENDPOINT, {"route": FINE[1], "method": FINE[2]}).content.decode()
+    assert text.count("up to 2 ms: 1") == text.count("up to 100 ms: 1") == 1
+    assert text.count("<rect") == 2
+
+
 def test_the_page_of_an_endpoint_shows_its_own_only(store, show):
     for route in ("fine", "other"):
         store(("request", route, "GET", "2xx"), 1_000)

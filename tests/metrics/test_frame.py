@@ -96,7 +96,7 @@ def test_the_buckets_behind_those_that_were_asked_for_are_not_inflated():
     sample = range(1, 2**40, 2**31)
     frame = Frame(packed([(sample, []) for _ in range(50)]))
     assert frame.run(3) == Frame(packed([(sample, [])])).run(0)
-    assert len(frame._cells._body) < len(frame.run(3)[2]) * 5
+    assert len(frame._cells()._body) < len(frame.run(3)[2]) * 5
 
 
 @given(st.binary(max_size=60))
