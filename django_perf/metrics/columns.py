@@ -10,7 +10,7 @@ import struct
 from array import array
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, chain
 from sys import byteorder
 
 from ..exceptions import DamagedPayload
@@ -26,8 +26,7 @@ def put(out: bytearray, columns: Sequence[Sequence[int]]) -> None:
         columns = [[min(value, LARGEST) for value in column] for column in columns]
     codes = "".join(map(code_of, largest)).encode()
     out += codes
-    for (_, layout, _), column in zip(_layouts(codes, len(columns[0]))[0], columns, strict=True):
-        out += layout.pack(*column)
+    out += _whole(codes, len(columns[0])).pack(*chain.from_iterable(columns))
 
 
 class Columns:
@@ -72,8 +71,16 @@ def _layouts(codes: bytes, length: int) -> tuple[list[_Layout], int]:
     """Return the layout of each column, and the bytes of all."""
     names = codes.decode()
     *starts, size = accumulate((length * WIDTHS[code] for code in names), initial=0)
-    layouts = [(start, struct.Struct(f"<{length}{code}"), _ONE[code]) for start, code in zip(starts, names, strict=True)]
+    layouts = [
+        (start, struct.Struct(f"<{length}{code}"), _ONE[code]) for start, code in zip(starts, names, strict=True)
+    ]
     return layouts, size
+
+
+@lru_cache(maxsize=512)
+def _whole(codes: bytes, length: int) -> struct.Struct:
+    """Return how all columns are written at once."""
+    return struct.Struct("<" + "".join(f"{length}{code}" for code in codes.decode()))
 
 
 def code_of(largest: int) -> str:

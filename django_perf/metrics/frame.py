@@ -166,28 +166,29 @@ class _Cells:
 class Stack:
     """Hold frames of the same series in the same order, and add up their heads."""
 
-    __slots__ = ("_known", "frames")
+    __slots__ = ("_added", "_asked", "frames")
 
     def __init__(self, *frames: Frame) -> None:
         self.frames = list(frames)
-        # Columns that are added up, and of others how often they were asked for.
-        self._known: dict[int, Sequence[int] | int] = {}
+        # Columns that are added up, of MAX the largest, by number; and how often others were asked for.
+        self._added: dict[int, Sequence[int]] = {}
+        self._asked: dict[int, int] = {}
 
     def value(self, number: int, index: int) -> int:
         """Return a number of the heads of one series, of MAX the largest, and of all others the sum."""
-        known = self._known.get(number, 0)
-        if isinstance(known, int):
-            if known < _FEW:
-                self._known[number] = known + 1
-                values = [frame.head.at(number, index) for frame in self._having(number)]
-                return max(values, default=0) if number == MAX else sum(values)
-            known = self._known[number] = self._added(number)
-        return known[index]
+        if number in self._added or self._is_often_asked(number):
+            return self._added[number][index]
+        values = [frame.head.at(number, index) for frame in self._having(number)]
+        return max(values, default=0) if number == MAX else sum(values)
 
-    def _added(self, number: int) -> Sequence[int]:
-        """Return a whole column, added up in C."""
-        rows = zip(*[frame.head[number] for frame in self._having(number)], strict=True)
-        return list(map(max if number == MAX else sum, rows)) or [0] * self.frames[0].length
+    def _is_often_asked(self, number: int) -> bool:
+        """Count that a column is asked for, and add it up in C when it will pay."""
+        asked = self._asked[number] = self._asked.get(number, 0) + 1
+        if asked > _FEW:
+            rows = zip(*[frame.head[number] for frame in self._having(number)], strict=True)
+            added = list(map(max if number == MAX else sum, rows))
+            self._added[number] = added or [0] * self.frames[0].length
+        return asked > _FEW
 
     def _having(self, number: int) -> list[Frame]:
         """Return the frames with a column: what older ones lack are counters, which are their last columns."""

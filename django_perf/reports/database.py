@@ -16,6 +16,7 @@ from ..store.reader import Snapshot, Sum
 from .report import Column, Report
 from .window import Window
 
+
 def inspected(snapshot: Snapshot) -> list[Facts]:
     """Return the facts of each PostgreSQL database."""
     return [facts(alias) for alias in _aliases()]

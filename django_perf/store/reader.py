@@ -17,6 +17,7 @@ from ..metrics.aggregate import hash_of
 from ..metrics.catalog import Kind
 from ..metrics.frame import COUNT, COUNTERS, MAX, SUM, Frame, Stack, column
 from ..metrics.histogram import Histogram
+from .copying import fetch
 from .fresh import Fresh, Labels, Parts
 from .lease import NAME
 from .models import Delta, Lease, Rollup, Series
@@ -51,7 +52,7 @@ class Range:
 class Sum:
     """Add up one series; quantiles unpack its histograms, everything else reads the heads of the frames alone.
 
-    A page makes thousands: what only few of them are asked for is not there before.
+    A page makes thousands, of which most have one part: there is nothing to add up then, and nothing to remember.
     """
 
     __slots__ = ("_histogram", "_known", "_parts")
@@ -59,7 +60,7 @@ class Sum:
     def __init__(self) -> None:
         self._parts: Parts = []
         # Columns by number, and the quantiles of several ranks by these.
-        self._known: dict[Any, Any] = {}
+        self._known: dict[Any, Any] | None = None
         self._histogram: Histogram | None = None
 
     def add(self, parts: Parts) -> None:
@@ -69,14 +70,21 @@ class Sum:
     def merge(self, other: Sum) -> None:
         """Add another sum."""
         self._parts += other._parts
-        self._known.clear()
-        self._histogram = None
+        self._known = self._histogram = None
 
     def _column(self, number: int, add: Callable[[Iterable[int]], int] = sum) -> int:
-        known: int | None = self._known.get(number)
-        if known is None:
-            known = self._known[number] = add(column(self._parts, number) or [0])
-        return known
+        if len(self._parts) == 1:
+            stack, index = self._parts[0]
+            return stack.value(number, index)
+        return self._remembered(number, lambda: add(column(self._parts, number) or [0]))
+
+    def _remembered(self, what: Any, find: Callable[[], Answer]) -> Answer:
+        if self._known is None:
+            self._known = {}
+        if what not in self._known:
+            self._known[what] = find()
+        found: Answer = self._known[what]
+        return found
 
     @property
     def count(self) -> int:
@@ -100,11 +108,8 @@ class Sum:
 
     def quantiles(self, wanted: Sequence[float]) -> list[float]:
         """Return quantiles, given in ascending order."""
-        key = tuple(wanted)
-        known: list[float] | None = self._known.get(key)
-        if known is None:
-            known = self._known[key] = self.histogram().quantiles(key)
-        return known
+        ranks = tuple(wanted)
+        return self._remembered(ranks, lambda: self.histogram().quantiles(ranks))
 
     def cumulative(self, lasts: Sequence[int]) -> list[int]:
         """Return how many values lie in the buckets up to each of `lasts`."""
@@ -251,10 +256,9 @@ class Snapshot:
         """Yield (bucket, series ids, frame); `shards` narrows it to a few."""
         rows = Rollup.objects.using(self.alias)
         for wanted in _queries(kind, parts, shards):
-            # No .iterator(): on PostgreSQL its cursor has the server copy all rows once more before the first.
-            for bucket, data in rows.filter(wanted).values_list("bucket", "data"):
+            for bucket, data in fetch(rows.filter(wanted)):
                 try:
-                    ids, frame = split_row(bytes(data))
+                    ids, frame = split_row(data)
                 except (UnknownPayload, DamagedPayload):
                     self.unread += 1
                 else:

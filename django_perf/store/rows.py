@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ..exceptions import DamagedPayload
 from ..metrics import columns, varint
 from ..metrics.aggregate import Aggregate, pack_aggregates, unpack_aggregate
@@ -39,7 +41,13 @@ def split_row(data: bytes) -> tuple[tuple[int, ...], Frame]:
     frame = Frame(data[ids.end :])
     if frame.length != count:
         raise DamagedPayload(f"a rollup of {count} ids and {frame.length} series")
-    return ids[0], frame
+    return _ids(data[position : ids.end], count), frame
+
+
+@lru_cache(maxsize=64)
+def _ids(packed: bytes, count: int) -> tuple[int, ...]:
+    """Return the ids of a row: those of one shard hold the same ones as a rule, bucket after bucket."""
+    return columns.Columns(packed, 0, 1, count)[0]
 
 
 def unpack_row(data: bytes) -> dict[int, Aggregate]:
