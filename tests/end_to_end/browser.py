@@ -126,10 +126,10 @@ def _is_error(message: Any) -> bool:
     return message.type == "error" and not message.location["url"].endswith("/favicon.ico")
 
 
-def find_accessibility_faults(page: Remote) -> list[str]:
+def find_accessibility_faults(page: Remote, within: str = "html") -> list[str]:
     """Run axe-core in the page and return one line per fault, such as `label: Form elements must have labels (#q)`."""
     page.evaluate(AXE.read_text())  # evaluate, not a script tag: the page's own CSP need not allow it
-    faults = page.evaluate("async () => (await axe.run()).violations")
+    faults = page.evaluate("async (within) => (await axe.run(within)).violations", within)
     return [f"{fault['id']}: {fault['help']} ({_targets(fault)})" for fault in faults]
 
 

@@ -28,7 +28,7 @@ class Site:
 
     PROJECT = PROJECT
 
-    def __init__(self, folder: Path, database_url: str, flush_interval: float = 1.0) -> None:
+    def __init__(self, folder: Path, database_url: str, flush_interval: float = 1.0, **environment: str) -> None:
         self.own_list = folder / "served"
         self.address = ("127.0.0.1", free_port())
         self.url = f"http://127.0.0.1:{self.address[1]}"
@@ -38,6 +38,7 @@ class Site:
             "DATABASE_URL": database_url,
             "OWN_LIST": str(self.own_list),
             "FLUSH_INTERVAL": str(flush_interval),
+            **environment,
         }
         self._launcher = Launcher(folder, self._environment, StopRequest())
 

@@ -21,7 +21,6 @@ LOOKS = {
     "light": {"color_scheme": "light", "viewport": DESKTOP},
     "dark": {"color_scheme": "dark", "viewport": DESKTOP},
     "phone": {"color_scheme": "light", "viewport": PHONE, "has_touch": True},
-    "phone-dark": {"color_scheme": "dark", "viewport": PHONE, "has_touch": True},
 }
 PAGES = {
     "overview": f"{OVERVIEW}?since=1h",
@@ -52,28 +51,40 @@ OWN = {"sample": ".perf-bar rect", "database": ".perf-card", "advice": ".perf-no
 OWN |= {"health": ".perf-card"}
 
 
+def with_history(folder, url, **environment):
+    """Return a site with two hours behind it, and someone who may see all of it."""
+    site = Site(folder, url, flush_interval=0.2, **environment)
+    site.manage("createsuperuser", "--noinput", **LOGIN)
+    site.run("history")
+    site.run("feature_history")
+    return site
+
+
 @pytest.fixture(scope="module")
 def site(template_database, tmp_path_factory):
-    """A site with two hours behind it, served by gunicorn; every response carries the policy of project/csp.py."""
+    """A site that gunicorn serves; every response carries the policy of project/csp.py."""
     with temporary_database(settings.POSTGRES.url, template_database) as url:
-        served = Site(tmp_path_factory.mktemp("site"), url, flush_interval=0.2)
-        served.manage("createsuperuser", "--noinput", **LOGIN)
-        served.run("history")
-        served.run("feature_history")
+        served = with_history(tmp_path_factory.mktemp("site"), url)
         ten_minutes_ago = datetime.now(UTC) - timedelta(minutes=10)
         served.manage("perfmark", "v2.3", "--at", ten_minutes_ago.isoformat())
         with served.running("--workers=1", "--threads=4"):
             yield served
 
 
+def log_in(site, page):
+    """Fill in the form."""
+    page.goto(f"{site.url}{OVERVIEW}")
+    page.fill("#id_username", "root")
+    page.fill("#id_password", "night")
+    page.click("[type=submit]")
+    page.wait_for_selector(".perf")
+
+
 @pytest.fixture(scope="module")
 def session(site, browser):
     """The cookies of someone who has logged in through the form."""
     with open_page(browser) as (page, errors):
-        page.goto(f"{site.url}{OVERVIEW}")
-        page.fill("#id_username", "root")
-        page.fill("#id_password", "night")
-        page.click("input[type=submit]")
+        log_in(site, page)
         assert page.locator("h1").last.inner_text() == "Performance"
         assert errors == []
         return page.context.storage_state()
@@ -236,3 +247,34 @@ def test_a_refresh_that_fails_keeps_the_page_and_says_so(session, site, browser)
         page.evaluate(REFRESH_NOW)
         page.wait_for_selector("[data-refresh]:text-is(', live')")
         assert errors == ["Failed to load resource: net::ERR_INTERNET_DISCONNECTED"]
+
+
+# What a page is made of where the theme has other style sheets than the admin's: lines, room, a colour behind the chosen.
+DRESSED = """() => {
+    const style = (selector) => getComputedStyle(document.querySelector(selector));
+    return [
+        style(".perf-section td").borderBottomWidth,
+        style(".perf-section td").paddingLeft,
+        style(".perf-card").borderTopWidth,
+        style(".perf-ranges [aria-current]").backgroundColor,
+        style(".perf-note").backgroundColor,
+    ];
+}"""
+
+
+def test_a_theme_with_templates_of_its_own_shows_whole_pages(template_database, tmp_path, browser):
+    with temporary_database(settings.POSTGRES.url, template_database) as url:
+        site = with_history(tmp_path, url, THEME="unfold")
+        with site.running("--workers=1", "--threads=4"):
+            for style in LOOKS:
+                with open_page(browser, **LOOKS[style]) as (page, errors):
+                    log_in(site, page)
+                    for name in ("overview", "endpoint"):
+                        page.goto(f"{site.url}{PAGES[name]}")
+                        page.wait_for_selector(".perf-plot.is-drawn canvas")
+                        page.screenshot(path=str(tmp_path / f"{name}-{style}.png"), full_page=True)
+                        assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+                        assert find_accessibility_faults(page, ".perf") == []
+                        dressed = page.evaluate(DRESSED) if name == "overview" else []
+                        assert not {"0px", "rgba(0, 0, 0, 0)"} & set(dressed), dressed
+                    assert [one for one in errors if "404" not in one] == []

@@ -4,9 +4,14 @@
   const REFRESH_MS = 10_000;
   let plots = [];
 
+  // A colour as the browser works it out: a variable may be a mix of others, which a canvas does not understand.
   function css(name) {
-    const perf = document.querySelector(".perf") || document.documentElement;
-    return getComputedStyle(perf).getPropertyValue(name).trim();
+    const probe = document.createElement("i");
+    probe.style.color = `var(${name})`;
+    (document.querySelector(".perf") || document.body).append(probe);
+    const { color } = getComputedStyle(probe);
+    probe.remove();
+    return color;
   }
 
   const LANGUAGE = document.documentElement.lang || "en";
@@ -58,8 +63,8 @@
     const script = document.getElementById("perf-marks");
     const { ctx, bbox } = plot;
     ctx.save();
-    ctx.strokeStyle = css("--body-quiet-color");
-    ctx.fillStyle = css("--body-quiet-color");
+    ctx.strokeStyle = css("--perf-quiet");
+    ctx.fillStyle = css("--perf-quiet");
     ctx.textAlign = "left";
     ctx.setLineDash([4, 4]);
     for (const [at, text] of script ? JSON.parse(script.textContent) : []) {
@@ -82,7 +87,7 @@
   }
 
   function options(data, box) {
-    const axis = { stroke: css("--body-quiet-color"), grid: { stroke: css("--hairline-color"), width: 1 } };
+    const axis = { stroke: css("--perf-quiet"), grid: { stroke: css("--perf-hairline"), width: 1 } };
     return {
       width: box.clientWidth,
       height: box.clientHeight,
