@@ -37,6 +37,7 @@ from django_perf.metrics.recorder import Recorder  # noqa: E402
 from django_perf.reports.answer import answer  # noqa: E402
 from django_perf.reports.window import last  # noqa: E402
 from django_perf.store import alias as store  # noqa: E402
+from django_perf.store.copying import fetch  # noqa: E402
 from django_perf.store.models import Delta, Lease, Rollup, Series  # noqa: E402
 from django_perf.store.rows import pack_row, shard_of  # noqa: E402
 from django_perf.store.series import hash_of  # noqa: E402
@@ -218,6 +219,19 @@ def time_pages(alias: str, state: str) -> None:
         print(f"{where}: median {median:.0f} ms   target <= {target:.0f} ms")
 
 
+def fetching(alias: str) -> None:
+    """Time reading a day of the statements' rollups with COPY, and with a query of Django."""
+    start = floor(int(time.time()) // 60, HOUR) - DAY
+    rows = Rollup.objects.using(alias).filter(tier=2, kind=QUERY.number, bucket__gte=start)
+    size = sum(len(data) for _, data in fetch(rows)) / 1e6
+    ways = {
+        "COPY": lambda: list(fetch(rows)),
+        "a query": lambda: [(bucket, bytes(data)) for bucket, data in rows.values_list("bucket", "data")],
+    }
+    medians = ", ".join(f"{way} {median_ms(read):.0f} ms" for way, read in ways.items())
+    print(f"reading {size:.1f} MB of rollups, {vendor(alias)}: {medians}")
+
+
 def median_ms(work: Callable[[], object]) -> float:
     """Return the median milliseconds of 15 times."""
     milliseconds = []
@@ -283,6 +297,8 @@ def main() -> None:
                 cursor.execute("ANALYZE")
             size(alias)
             fill_queries(alias, int(time.time()) // 60)
+            if vendor(alias) == "PostgreSQL":
+                fetching(alias)
             pages(alias)
         connections["default"].creation.destroy_test_db(settings.DATABASES["default"]["NAME"], verbosity=0)
 

@@ -20,8 +20,8 @@ VERSION = 1
 COUNT, SUM, MIN, MAX, _FIRST, _BUCKETS, COUNTERS = range(7)
 # More buckets than any frame has: a damaged length must not fill the memory.
 _MOST = 10_000_000
-# To add up a whole column takes as long as to read a dozen of its numbers one by one.
-_FEW = 3
+# To add up a whole column takes as long as to read a dozen of its numbers one by one; of two a report reads all.
+_FEW, _OFTEN = 3, (COUNT, SUM)
 
 # (count, sum, min, max, first bucket, number of buckets, *counters) of one histogram.
 Row = tuple[int, ...]
@@ -184,11 +184,16 @@ class Stack:
     def _is_often_asked(self, number: int) -> bool:
         """Count that a column is asked for, and add it up in C when it will pay."""
         asked = self._asked[number] = self._asked.get(number, 0) + 1
-        if asked > _FEW:
-            rows = zip(*[frame.head[number] for frame in self._having(number)], strict=True)
-            added = list(map(max if number == MAX else sum, rows))
-            self._added[number] = added or [0] * self.frames[0].length
-        return asked > _FEW
+        is_often = asked > _FEW or number in _OFTEN
+        if is_often:
+            self._added[number] = self._all_of(number)
+        return is_often
+
+    def _all_of(self, number: int) -> Sequence[int]:
+        own = [frame.head[number] for frame in self._having(number)]
+        if len(own) < 2:
+            return own[0] if own else [0] * self.frames[0].length
+        return list(map(max if number == MAX else sum, zip(*own, strict=True)))
 
     def _having(self, number: int) -> list[Frame]:
         """Return the frames with a column: what older ones lack are counters, which are their last columns."""

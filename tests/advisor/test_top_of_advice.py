@@ -17,7 +17,7 @@ from example_project.shop import faults
 from .missing import without_index
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", faults.SMALL_POOL])
-ATTEMPTS = 3
+ATTEMPTS = 5
 LEAK_MINUTES = 15
 
 
@@ -64,7 +64,7 @@ def burst(shop):
 
 
 def share_one_connection(shop):
-    for thread in shop.crowd(4, "/held-connection?ms=25", times=30):
+    for thread in shop.crowd(4, "/held-connection?ms=40", times=30):
         thread.join()
 
 
