@@ -249,7 +249,7 @@ def test_a_refresh_that_fails_keeps_the_page_and_says_so(session, site, browser)
         assert errors == ["Failed to load resource: net::ERR_INTERNET_DISCONNECTED"]
 
 
-# What a page is made of where the theme has other style sheets than the admin's: lines, room, a colour behind the chosen.
+# What makes a page where the theme has other style sheets than the admin's: lines, room, a colour behind the chosen.
 DRESSED = """() => {
     const style = (selector) => getComputedStyle(document.querySelector(selector));
     return [

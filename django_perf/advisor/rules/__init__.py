@@ -22,8 +22,9 @@ STORED: tuple[Rule, ...] = (
     requests.error_spike,
     requests.failing_endpoint,
     requests.regression,
-    pool.pool_size,
+    # The cause before what it does: a pool whose connections are held is starved.
     pool.pool_held,
+    pool.pool_size,
     cache.cache_level,
     cache.cache_keys,
     compression.compression,

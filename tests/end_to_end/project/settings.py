@@ -1,7 +1,7 @@
 """Settings of the small site; DATABASE_URL, OWN_LIST and FLUSH_INTERVAL come from the environment.
 
-Its mark of a drain lies beside its own list. THEME may name an app that dresses the admin; such a theme needs scripts that
-the strict policy forbids.
+Its mark of a drain lies beside its own list. THEME may name an app that dresses the admin; such a theme needs scripts
+that the strict policy forbids.
 """
 
 from __future__ import annotations
