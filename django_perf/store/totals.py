@@ -8,7 +8,7 @@ from ..exceptions import DamagedPayload, UnknownPayload
 from ..metrics.catalog import Kind
 from ..metrics.frame import Stack
 from .fresh import Fresh, Labels
-from .models import Process, Total
+from .models import Delta, Process, Total
 from .reader import Snapshot, Sum
 from .rows import split_row
 
@@ -51,6 +51,11 @@ class Totals:
 
 
 def forget_hosts(alias: str) -> int:
-    """Delete the totals of hosts that no process has reported from for long; returns how many rows."""
+    """Delete the totals of hosts that no process has reported from for long; returns how many rows.
+
+    One that is back after so long has a report that waits, before any process of it is known again.
+    """
     known = Process.objects.using(alias).values("host")
-    return Total.objects.using(alias).exclude(host="").exclude(host__in=known)._raw_delete(alias)
+    back = Delta.objects.using(alias).filter(state=Delta.State.WAITING).values("host")
+    gone = Total.objects.using(alias).exclude(host="").exclude(host__in=known).exclude(host__in=back)
+    return gone._raw_delete(alias)

@@ -13,6 +13,7 @@ import pytest
 from django.db import connections
 
 from django_perf.cache.backplane import MAX_SILENCE_S
+from django_perf.cache.levels import LOCAL_S
 from example_project.demo.processes import ROOT
 from tests.cache.conftest import TABLE
 from tests.proxy import Proxy
@@ -154,7 +155,7 @@ def test_no_read_returns_what_is_older_than_the_bound_whatever_the_link_does(ser
     assert read["oldest_s"] < MAX_SILENCE_S + written["longest_s"] + ROOM_S, (read, written)
 
 
-ROUNDS = 5
+ROUNDS = 4
 
 
 @pytest.fixture
@@ -177,6 +178,7 @@ def test_what_was_overwritten_or_deleted_never_comes_back_from_the_table(server,
             flush_at_random(server, 0.7)
             last = last_of([worker.answer() for worker in workers])
             each(workers, "fence")
+            time.sleep(LOCAL_S)  # what Redis forgot before the table had it nobody tells: so long memory may not know
             views = [answer["answer"] for answer in each(workers, "view")]
             below = [worker.ask("below") for worker in workers]
             assert stale_of([only_keys(view) for view in [*views, *below]], last) == {}

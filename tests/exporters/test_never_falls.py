@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 from django.db import transaction
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -102,6 +102,9 @@ def test_no_counter_of_a_host_falls_and_one_vanishes_only_with_its_host(alias, s
 
     @hypothesis_settings(max_examples=20)
     @given(steps)
+    @example(
+        [("flush", ("web1", 1, 0)), ("wait", 36 * DAY), ("flush", ("web1", 0, 0)), ("merge", None), ("expire", None)]
+    )
     def holds(history_steps):
         follow(alias, history_steps, check)
 
