@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from threading import Event
 
 import pytest
 from django.conf import settings
@@ -51,6 +53,24 @@ OWN = {"sample": ".perf-bar rect", "database": ".perf-card", "advice": ".perf-no
 OWN |= {"health": ".perf-card"}
 
 
+@contextmanager
+def visitors(site):
+    """Have the site visited for as long as the block lasts."""
+    is_over = Event()
+
+    def come():
+        while not is_over.wait(0.1):
+            site.get("/fast")
+
+    with ThreadPoolExecutor(1) as threads:
+        coming = threads.submit(come)
+        try:
+            yield
+        finally:
+            is_over.set()
+        coming.result()
+
+
 def with_history(folder, url, **environment):
     """Return a site with two hours behind it, and someone who may see all of it."""
     site = Site(folder, url, flush_interval=0.2, **environment)
@@ -67,7 +87,7 @@ def site(template_database, tmp_path_factory):
         served = with_history(tmp_path_factory.mktemp("site"), url)
         ten_minutes_ago = datetime.now(UTC) - timedelta(minutes=10)
         served.manage("perfmark", "v2.3", "--at", ten_minutes_ago.isoformat())
-        with served.running("--workers=1", "--threads=4"):
+        with served.running("--workers=1", "--threads=4"), visitors(served):
             yield served
 
 
