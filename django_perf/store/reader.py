@@ -156,9 +156,9 @@ class Snapshot:
         return fresh
 
     def once(self, read: Callable[Concatenate[Snapshot, P], Answer], *args: P.args, **kwargs: P.kwargs) -> Answer:
-        """Return what `read` makes of this state: the same to all who ask, so nobody may change it.
+        """Return what `read` makes of this state: the same to all who ask. What it is called with must be hashable.
 
-        The arguments must be hashable.
+        Nobody may add to it, or change its order; a report may complete its rows.
         """
         key = read, args, *kwargs.items()
         if key not in self._found:
